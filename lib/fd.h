@@ -19,6 +19,7 @@ typedef enum FdKind {
         FD_KIND_MEMFD_SHARED,  /* tmpfs, read-write, SHRINK|GROW sealed: the log commit record */
         FD_KIND_TTY,           /* character device that is a pty master */
         FD_KIND_EXIT_RECORD,   /* regular file on tmpfs, readable */
+        FD_KIND_STREAM,        /* `any` in rows: pipe end, socket or pty master */
 } FdKind;
 
 /* 0, FD_E_WRONG_KIND, or a negative errno. */

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* containerd -> containerd-setup: fixed frames. A container's root-owned directory is <runtime_dir>/containers/<id>/ (0700):
+ *   rootfs/   the overlay (lower: <state_dir>/layers/<digest>, upper: <state_dir>/writable/<id>/upper)
+ *   permit    the sealed CREATE_CONTAINER permit, kept for later verbs
+ *   config.json, pid, runtime state: containerd-launch's
+ *
+ * row 1 request rootfs_prepare: RootfsPrepare -> - from A
+ * row 2 request rootfs_remove: SetupContainer -> - from A states ANY
+ * row 3 request log_file_open: SetupContainer -> - from A reply-fds file-write
+ * row 4 request signal_send: SignalSend -> - from A fds pidfd
+ * row 5 request cgroup_kill: SetupContainer -> - from A
+ * row 6 request cgroup_read: SetupContainer -> CgroupRead from A
+ * row 7 request rootfs_list: RootfsList -> RootfsListed from A states ANY
+ */
+
+#include "ipc/seal.h"
+
+typedef struct SetupContainer {
+        char id[ID_LENGTH + 1];
+        char padding[3];
+} SetupContainer;
+
+/* Only layers that the statement names, for the image that the permit names. Refuses a rootfs whose /dev, /proc or /sys is
+ * not a real directory. Idempotent. */
+typedef struct RootfsPrepare {
+        Permit permit;       /* CREATE_CONTAINER */
+        Statement statement;
+} RootfsPrepare;
+
+/* The process must be in the container's cgroup. */
+typedef struct SignalSend {
+        char id[ID_LENGTH + 1];
+        char padding[3];
+        int32_t signal;
+} SignalSend;
+
+/* From the container's cgroup (v2; values UINT64_MAX where the controller is absent). */
+typedef struct CgroupRead {
+        uint64_t populated;      /* 0: no process left */
+        uint64_t exists;
+        uint64_t oom_kills;      /* memory.events oom_kill */
+        uint64_t memory_bytes, memory_inactive_file_bytes, memory_anon_bytes, page_faults, major_page_faults;
+        uint64_t swap_bytes;
+        uint64_t cpu_usec;
+        uint64_t pids;
+} CgroupRead;
+
+#define SETUP_ROOTFS_LIST_MAX 512
+typedef struct RootfsList {
+        uint32_t offset;
+} RootfsList;
+typedef struct RootfsListed {
+        uint32_t n;
+        uint32_t more;
+        char ids[SETUP_ROOTFS_LIST_MAX][ID_LENGTH + 1];
+} RootfsListed;

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* sandboxd -> sandboxd-cni: fixed frames; what has a variable size travels in sealed memfds (messages of cni.proto) that
+ * only the confined child decodes. Results are cached root-owned under <state_dir>/cni/<pod id>.
+ *
+ * row 1 request cni_run: CniRun -> CniRan from A fds memfd-sealed reply-fds memfd-sealed?
+ * row 2 request cni_status: - -> CniRan from A reply-fds memfd-sealed? states ANY
+ * row 3 request cni_cached: CniPod -> CniRan from A reply-fds memfd-sealed? states ANY
+ */
+
+#include "ipc/seal.h"
+
+enum { CNI_VERB_ADD = 1, CNI_VERB_DEL, CNI_VERB_CHECK };
+
+/* fd: packed bulkhead.cni.CniRequest. ADD needs the pod's RUN_POD permit; DEL works from the cache alone. */
+typedef struct CniRun {
+        uint32_t verb;
+        char pod_id[ID_LENGTH + 1];
+        char padding[3];
+        char network_pin[128]; /* name in /run/netns; "" for DEL of a lost one: an empty namespace is passed */
+        Permit permit;
+} CniRun;
+
+typedef struct CniPod {
+        char pod_id[ID_LENGTH + 1];
+        char padding[3];
+} CniPod;
+
+/* fd on success: packed bulkhead.cni.CniResult (cni_run ADD, cni_cached) or CniStatus (cni_status). */
+typedef struct CniRan {
+        uint32_t has_result;
+        uint32_t n_execs; /* plugin programs run */
+} CniRan;

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* sandboxd -> sandboxd-setup: fixed frames. Pins:
+ *   network:         /run/netns/<instance>bh-<pod id>            (also for tools such as `ip netns`)
+ *   ipc, uts, user, pid: <runtime_dir>/ns/<pod id>/{ipc,uts,user,pid}
+ * Pod files: <runtime_dir>/pods/<pod id>/{resolv.conf,hostname,hosts?,shm/}. No pause process; a built-in static init holds
+ * a shared PID namespace (its pid in <runtime_dir>/pods/<pod id>/init.pid, identified by the pinned namespace's inode).
+ *
+ * row 1 request setup_make: SetupMake -> SetupMade from A
+ * row 2 request setup_remove: SetupPod -> - from A states ANY
+ * row 3 request setup_list: SetupList -> SetupListed from A states ANY
+ * row 4 request setup_status: SetupPod -> SetupMade from A states ANY
+ */
+
+#include "ipc/seal.h"
+
+#define SETUP_SYSCTLS_MAX 32
+#define SETUP_RESOLV_MAX 8192
+
+typedef struct SetupSysctl {
+        char name[128]; /* dotted, as in the request; re-checked against the table of namespaced ones */
+        char value[256];
+} SetupSysctl;
+
+/* Which namespaces are made follows from the permit's flags alone. Idempotent by pod id: what exists is kept. */
+typedef struct SetupMake {
+        Permit permit; /* RUN_POD */
+        char hostname[256]; /* "" with the host's network: the host's name */
+        char resolv_conf[SETUP_RESOLV_MAX]; /* "" : a copy of the host's */
+        uint32_t n_sysctls;
+        uint32_t shm_bytes; /* 0: 64 MiB */
+        SetupSysctl sysctls[SETUP_SYSCTLS_MAX];
+} SetupMake;
+
+typedef struct SetupMade {
+        uint32_t exists;          /* setup_status: 0 if nothing of the pod is there */
+        uint32_t flags;           /* PERMIT_FLAG_* in effect */
+        int32_t init_pid;         /* of the shared PID namespace, else 0 */
+        uint32_t init_alive;
+        char network_pin[128];    /* name in /run/netns, "" with the host's network */
+} SetupMade;
+
+typedef struct SetupPod {
+        char pod_id[ID_LENGTH + 1];
+        char padding[3];
+} SetupPod;
+
+#define SETUP_LIST_MAX 512
+typedef struct SetupList {
+        uint32_t offset;
+} SetupList;
+typedef struct SetupListed {
+        uint32_t n;
+        uint32_t more;
+        char pods[SETUP_LIST_MAX][ID_LENGTH + 1];
+} SetupListed;
