@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "lib/strings.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+bool str_has_suffix(const char *s, const char *suffix)
+{
+        size_t n = strlen(s), n_suffix = strlen(suffix);
+
+        return n >= n_suffix && memcmp(s + n - n_suffix, suffix, n_suffix) == 0;
+}
+
+bool str_copy(char *to, size_t size, const char *s)
+{
+        size_t n = strlen(s);
+
+        if (size == 0)
+                return false;
+        if (n >= size) {
+                to[0] = 0;
+                return false;
+        }
+        memcpy(to, s, n + 1);
+        return true;
+}
+
+char *str_printf(const char *format, ...)
+{
+        va_list args;
+        char *s = NULL;
+        int n;
+
+        va_start(args, format);
+        n = vasprintf(&s, format, args);
+        va_end(args);
+        return n < 0 ? NULL : s;
+}
+
+void hex_encode(char *to, const uint8_t *bytes, size_t n)
+{
+        static const char digits[] = "0123456789abcdef";
+
+        for (size_t i = 0; i < n; i++) {
+                to[2 * i] = digits[bytes[i] >> 4];
+                to[2 * i + 1] = digits[bytes[i] & 15];
+        }
+        to[2 * n] = 0;
+}
+
+/* -1 for anything but a lower-case digit. */
+static int hex_digit(char c)
+{
+        if (c >= '0' && c <= '9')
+                return c - '0';
+        if (c >= 'a' && c <= 'f')
+                return c - 'a' + 10;
+        return -1;
+}
+
+bool hex_decode(uint8_t *bytes, size_t n, const char *hex)
+{
+        for (size_t i = 0; i < n; i++) {
+                int high = hex_digit(hex[2 * i]);
+                int low = high < 0 ? -1 : hex_digit(hex[2 * i + 1]);
+
+                if (low < 0)
+                        return false;
+                bytes[i] = (uint8_t)(high << 4 | low);
+        }
+        return hex[2 * n] == 0;
+}
+
+bool u64_parse(const char *s, uint64_t max, uint64_t *ret)
+{
+        uint64_t value = 0;
+
+        if (*s < '0' || *s > '9' || (s[0] == '0' && s[1]))
+                return false;
+        for (; *s; s++) {
+                if (*s < '0' || *s > '9')
+                        return false;
+                if (__builtin_mul_overflow(value, UINT64_C(10), &value) ||
+                    __builtin_add_overflow(value, (uint64_t)(*s - '0'), &value))
+                        return false;
+        }
+        if (value > max)
+                return false;
+        *ret = value;
+        return true;
+}
+
+bool id_is_valid(const char *id)
+{
+        for (size_t i = 0; i < ID_LENGTH; i++)
+                if (hex_digit(id[i]) < 0)
+                        return false;
+        return id[ID_LENGTH] == 0;
+}
