@@ -28,8 +28,8 @@
 typedef struct LogCarry {
         uint32_t start;
         uint32_t length;
-        uint32_t in_partial; /* the line's beginning is already in the log, tagged P */
-        uint32_t ended;      /* the stream is at its end and flushed */
+        uint32_t ended; /* the stream is at its end and flushed */
+        uint32_t padding;
 } LogCarry;
 
 typedef struct LogSlot {

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ipc/edges/containerd-logd.pb-c.h"
+#include "lib/error.h"
+#include "lib/log.h"
+#include "services/logd/logd.h"
+
+static int handlers_open(Logd *logd, Frame *frame, bool tty)
+{
+        const Bulkhead__ContainerdLogd__LogOpen *open = container_of(frame->message, Bulkhead__ContainerdLogd__LogOpen, base);
+        ReplyTo to = frame_reply_to(frame);
+        if (!id_is_valid(open->container_id))
+                return reply_fail(to, 3, "log_open: \"%.80s\" is not a container id", open->container_id);
+
+        /* A second open is containerd's after a restart of its own: it replaces the first, whose state is in the record. */
+        log_free(log_table_find(&logd->logs, open->container_id));
+
+        int file_fd = frame_take_fd(frame, 0);
+        int memfd = frame_take_fd(frame, 1);
+        int fds[LOG_RECORD_STREAMS] = {frame_take_fd(frame, 2), tty ? -1 : frame_take_fd(frame, 3)};
+        Log *log = NULL;
+        int r = log_new(&log, &logd->logs, open->container_id, file_fd, memfd, fds);
+        if (r == LOG_JOURNAL_E_RECORD)
+                return reply_fail(to, 9, "log of container %s: its commit record is damaged, so its log cannot go on; "
+                                         "remove the container", open->container_id);
+        if (r < 0)
+                return reply_fail(to, 13, "log of container %s: cannot be opened: %s", open->container_id, strerror(-r));
+
+        Bulkhead__ContainerdLogd__LogOpened opened = BULKHEAD__CONTAINERD_LOGD__LOG_OPENED__INIT;
+        opened.offset_bytes = log->journal.slot.offset;
+        return reply_send(to, &opened.base, NULL, 0);
+}
+
+int on_log_open(void *userdata, Frame *frame)
+{
+        return handlers_open(userdata, frame, false);
+}
+
+int on_log_open_tty(void *userdata, Frame *frame)
+{
+        return handlers_open(userdata, frame, true);
+}
+
+int on_log_reopen(void *userdata, Frame *frame)
+{
+        Logd *logd = userdata;
+        const Bulkhead__ContainerdLogd__LogReopen *reopen =
+                container_of(frame->message, Bulkhead__ContainerdLogd__LogReopen, base);
+        ReplyTo to = frame_reply_to(frame);
+        Log *log = log_table_find(&logd->logs, reopen->container_id);
+        if (!log)
+                return reply_fail(to, 5, "log of container %.80s is not open: the container is not running",
+                                  reopen->container_id);
+        int r = log_reopen(log, frame_take_fd(frame, 0));
+        if (r < 0)
+                return reply_fail(to, 13, "log of container %s: the new file cannot be used: %s", log->id, strerror(-r));
+        Bulkhead__ContainerdLogd__LogReopened reopened = BULKHEAD__CONTAINERD_LOGD__LOG_REOPENED__INIT;
+        return reply_send(to, &reopened.base, NULL, 0);
+}
+
+int on_log_close(void *userdata, Frame *frame)
+{
+        Logd *logd = userdata;
+        const Bulkhead__ContainerdLogd__LogClose *close =
+                container_of(frame->message, Bulkhead__ContainerdLogd__LogClose, base);
+        ReplyTo to = frame_reply_to(frame);
+        Log *log = log_table_find(&logd->logs, close->container_id);
+        if (!log) {
+                Bulkhead__ContainerdLogd__LogClosed closed = BULKHEAD__CONTAINERD_LOGD__LOG_CLOSED__INIT;
+                return reply_send(to, &closed.base, NULL, 0);
+        }
+        int r = log_close(log, to, close->drain_msec);
+        return r < 0 ? fold(r) : 0;
+}

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "services/logd/log.h"
+
+#include <event2/event.h>
+
+#include "ipc/edges/containerd-logd.pb-c.h"
+#include "lib/error.h"
+#include "lib/log.h"
+
+/* How long a file that takes nothing (a full disk) is left alone. The container is held back meanwhile: its pipe fills. */
+#define LOG_RETRY_USEC 500000
+
+int log_table_init(LogTable *table, struct event_base *base)
+{
+        list_init(&table->logs);
+        table->base = base;
+        table->scratch = malloc(LOG_OUTPUT_BYTES);
+        return table->scratch ? 0 : error_origin(-ENOMEM);
+}
+
+void log_table_done(LogTable *table)
+{
+        if (!table->base)
+                return;
+        list_for_each_safe(i, n, &table->logs)
+                log_free(container_of(i, Log, link));
+        free(TAKE_PTR(table->scratch));
+}
+
+Log *log_table_find(LogTable *table, const char *id)
+{
+        list_for_each(i, &table->logs) {
+                Log *log = container_of(i, Log, link);
+                if (str_equal(log->id, id))
+                        return log;
+        }
+        return NULL;
+}
+
+static void log_stream_stop(LogStream *stream)
+{
+        if (stream->event)
+                event_free(TAKE_PTR(stream->event));
+        stream->fd = fd_close(stream->fd);
+}
+
+Log *log_free(Log *log)
+{
+        if (!log)
+                return NULL;
+        for (unsigned i = 0; i < LOG_RECORD_STREAMS; i++)
+                log_stream_stop(&log->streams[i]);
+        if (log->retry)
+                event_free(log->retry);
+        if (log->deadline)
+                event_free(log->deadline);
+        log_journal_done(&log->journal);
+        list_remove(&log->link);
+        free(log);
+        return NULL;
+}
+
+static bool log_is_drained(const Log *log)
+{
+        return !log->blocked && log->streams[0].fd < 0 && log->streams[1].fd < 0;
+}
+
+/* Answers a close whose work is done; the log is gone then. */
+static void log_closed(Log *log)
+{
+        Bulkhead__ContainerdLogd__LogClosed closed = BULKHEAD__CONTAINERD_LOGD__LOG_CLOSED__INIT;
+        closed.lines = log->journal.slot.lines;
+        closed.truncated = log->truncated;
+        (void)reply_send(log->close_to, &closed.base, NULL, 0);
+        log_free(log);
+}
+
+static void log_set_blocked(Log *log, bool blocked)
+{
+        log->blocked = blocked;
+        for (unsigned i = 0; i < LOG_RECORD_STREAMS; i++) {
+                if (!log->streams[i].event)
+                        continue;
+                if (blocked)
+                        (void)event_del(log->streams[i].event);
+                else
+                        (void)event_add(log->streams[i].event, NULL);
+        }
+        if (!blocked) {
+                log->told_blocked = false;
+                return;
+        }
+        struct timeval later = {.tv_usec = LOG_RETRY_USEC};
+        (void)event_add(log->retry, &later);
+        if (!log->told_blocked) {
+                log->told_blocked = true;
+                if (log->table->on_blocked)
+                        log->table->on_blocked(log->table->userdata, log);
+        }
+}
+
+/* One batch of one stream. A batch is bounded, so a flooding container cannot hold up its neighbours. */
+static int log_stream_pump(LogStream *stream)
+{
+        Log *log = stream->log;
+        int r = log_journal_pump(&log->journal, (unsigned)(stream - log->streams), stream->fd);
+        if (r < 0)
+                return fold(r);
+        if (r == LOG_JOURNAL_E_END)
+                log_stream_stop(stream);
+        else if (r == LOG_JOURNAL_E_BLOCKED)
+                log_set_blocked(log, true);
+        if (log->closing && log_is_drained(log))
+                log_closed(log);
+        return 0;
+}
+
+static void log_on_readable(evutil_socket_t fd, short what, void *userdata)
+{
+        LogStream *stream = userdata;
+        int r = log_stream_pump(stream);
+        if (r < 0) {
+                log_error("log of container %s: %s (%s)", stream->log->id, strerror(-r), error_trace());
+                log_stream_stop(stream);
+        }
+}
+
+static void log_on_retry(evutil_socket_t fd, short what, void *userdata)
+{
+        Log *log = userdata;
+        log->blocked = false;
+        for (unsigned i = 0; i < LOG_RECORD_STREAMS && !log->blocked; i++)
+                if (log->streams[i].fd >= 0 || log->journal.pending) {
+                        int r = log->streams[i].fd >= 0 ? log_journal_pump(&log->journal, i, log->streams[i].fd)
+                                                        : LOG_JOURNAL_E_IDLE;
+                        if (r == LOG_JOURNAL_E_BLOCKED)
+                                log->blocked = true;
+                        else if (r == LOG_JOURNAL_E_END)
+                                log_stream_stop(&log->streams[i]);
+                }
+        log_set_blocked(log, log->blocked);
+        if (log->closing && log_is_drained(log))
+                log_closed(log);
+}
+
+static void log_on_deadline(evutil_socket_t fd, short what, void *userdata)
+{
+        Log *log = userdata;
+        for (unsigned i = 0; i < LOG_RECORD_STREAMS; i++) {
+                if (log->streams[i].fd < 0)
+                        continue;
+                log->truncated = true;
+                /* What is in the pipe now still belongs to the log; what a left-over process writes later does not. The
+                 * bound keeps a process that writes without end from holding up the close. */
+                for (unsigned n = 0; n < 16 && log_journal_pump(&log->journal, i, log->streams[i].fd) == 0; n++)
+                        ;
+                (void)log_journal_end(&log->journal, i);
+                log_stream_stop(&log->streams[i]);
+        }
+        log_closed(log);
+}
+
+int log_new(Log **ret, LogTable *table, const char *id, int file_fd, int memfd, const int fds[LOG_RECORD_STREAMS])
+{
+        _cleanup_fd_ int file = file_fd;
+        _cleanup_fd_ int commit = memfd;
+        _cleanup_(log_freep) Log *log = calloc(1, sizeof(*log));
+        if (!log) {
+                for (unsigned i = 0; i < LOG_RECORD_STREAMS; i++)
+                        (void)fd_close(fds[i]);
+                return error_origin(-ENOMEM);
+        }
+        log->table = table;
+        log->journal = LOG_JOURNAL_NULL;
+        list_init(&log->link);
+        for (unsigned i = 0; i < LOG_RECORD_STREAMS; i++)
+                log->streams[i] = (LogStream){.log = log, .fd = fds[i]};
+        if (!str_copy(log->id, sizeof(log->id), id))
+                return error_origin(-EINVAL);
+        int r = log_journal_open(&log->journal, commit, TAKE_FD(file), table->scratch);
+        if (r < 0)
+                return fold(r);
+        if (r > 0)
+                return r;
+        log->retry = event_new(table->base, -1, 0, log_on_retry, log);
+        log->deadline = event_new(table->base, -1, 0, log_on_deadline, log);
+        if (!log->retry || !log->deadline)
+                return error_origin(-ENOMEM);
+        for (unsigned i = 0; i < LOG_RECORD_STREAMS; i++) {
+                LogStream *stream = &log->streams[i];
+                if (stream->fd < 0)
+                        continue;
+                r = fd_set_nonblock(stream->fd, true);
+                if (r < 0)
+                        return fold(r);
+                stream->event = event_new(table->base, stream->fd, EV_READ | EV_PERSIST, log_on_readable, stream);
+                if (!stream->event || event_add(stream->event, NULL) < 0)
+                        return error_origin(-ENOMEM);
+        }
+        list_append(&table->logs, &log->link);
+        *ret = TAKE_PTR(log);
+        return 0;
+}
+
+int log_close(Log *log, ReplyTo to, uint32_t drain_msec)
+{
+        log->closing = true;
+        log->close_to = to;
+        if (log_is_drained(log)) {
+                log_closed(log);
+                return 0;
+        }
+        struct timeval later = {.tv_sec = drain_msec / 1000, .tv_usec = (drain_msec % 1000) * 1000};
+        return event_add(log->deadline, &later) < 0 ? error_origin(-ENOMEM) : 0;
+}
+
+int log_reopen(Log *log, int file_fd)
+{
+        int r = log_journal_reopen(&log->journal, file_fd);
+        if (r < 0)
+                return fold(r);
+        if (log->blocked)
+                event_active(log->retry, EV_TIMEOUT, 0);
+        return 0;
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* The logs under way: one Log per container, its streams on the event loop. */
+
+#include "ipc/channel.h"
+#include "services/logd/log-journal.h"
+
+struct event;
+struct event_base;
+typedef struct Log Log;
+typedef struct LogTable LogTable;
+
+typedef struct LogStream {
+        Log *log;            /* borrowed; contains us */
+        int fd;              /* owned; -1: absent or ended */
+        struct event *event; /* owned */
+} LogStream;
+
+struct Log {
+        List link; /* in LogTable.logs */
+        LogTable *table;
+        char id[ID_LENGTH + 1];
+        LogJournal journal;
+        LogStream streams[LOG_RECORD_STREAMS];
+        struct event *retry;    /* owned; armed while the file takes nothing */
+        struct event *deadline; /* owned; armed while closing */
+        bool blocked;
+        bool told_blocked;
+        bool truncated;
+        bool closing;
+        ReplyTo close_to;
+};
+
+struct LogTable {
+        List logs;
+        struct event_base *base; /* borrowed */
+        uint8_t *scratch;        /* owned, LOG_OUTPUT_BYTES */
+        void (*on_blocked)(void *userdata, Log *log);
+        void *userdata;
+};
+
+int log_table_init(LogTable *table, struct event_base *base);
+void log_table_done(LogTable *table);
+Log *log_table_find(LogTable *table, const char *id);
+
+/* Takes the fds in any case. 0, or LOG_JOURNAL_E_RECORD, or -errno. */
+int log_new(Log **ret, LogTable *table, const char *id, int file_fd, int memfd, const int fds[LOG_RECORD_STREAMS]);
+Log *log_free(Log *log);
+DEFINE_CLEANUP(Log, log_free)
+/* Answers to once everything is written, or drain_msec have passed. */
+int log_close(Log *log, ReplyTo to, uint32_t drain_msec);
+int log_reopen(Log *log, int file_fd);
