@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ipc/edges/containerd-logd.pb-c.h"
 #include "lib/error.h"
+#include "lib/grpc-status.h"
 #include "lib/log.h"
 #include "services/logd/logd.h"
 
@@ -9,7 +10,7 @@ static int handlers_open(Logd *logd, Frame *frame, bool tty)
         const Bulkhead__ContainerdLogd__LogOpen *open = container_of(frame->message, Bulkhead__ContainerdLogd__LogOpen, base);
         ReplyTo to = frame_reply_to(frame);
         if (!id_is_valid(open->container_id))
-                return reply_fail(to, 3, "log_open: \"%.80s\" is not a container id", open->container_id);
+                return reply_fail(to, GRPC_STATUS_INVALID_ARGUMENT, "log_open: \"%.80s\" is not a container id", open->container_id);
 
         /* A second open is containerd's after a restart of its own: it replaces the first, whose state is in the record. */
         log_free(log_table_find(&logd->logs, open->container_id));
@@ -20,10 +21,10 @@ static int handlers_open(Logd *logd, Frame *frame, bool tty)
         Log *log = NULL;
         int r = log_new(&log, &logd->logs, open->container_id, file_fd, memfd, fds);
         if (r == LOG_JOURNAL_E_RECORD)
-                return reply_fail(to, 9, "log of container %s: its commit record is damaged, so its log cannot go on; "
+                return reply_fail(to, GRPC_STATUS_FAILED_PRECONDITION, "log of container %s: its commit record is damaged, so its log cannot go on; "
                                          "remove the container", open->container_id);
         if (r < 0)
-                return reply_fail(to, 13, "log of container %s: cannot be opened: %s", open->container_id, strerror(-r));
+                return reply_fail(to, GRPC_STATUS_INTERNAL, "log of container %s: cannot be opened: %s", open->container_id, strerror(-r));
 
         Bulkhead__ContainerdLogd__LogOpened opened = BULKHEAD__CONTAINERD_LOGD__LOG_OPENED__INIT;
         opened.offset_bytes = log->journal.slot.offset;
@@ -48,11 +49,11 @@ int on_log_reopen(void *userdata, Frame *frame)
         ReplyTo to = frame_reply_to(frame);
         Log *log = log_table_find(&logd->logs, reopen->container_id);
         if (!log)
-                return reply_fail(to, 5, "log of container %.80s is not open: the container is not running",
+                return reply_fail(to, GRPC_STATUS_NOT_FOUND, "log of container %.80s is not open: the container is not running",
                                   reopen->container_id);
         int r = log_reopen(log, frame_take_fd(frame, 0));
         if (r < 0)
-                return reply_fail(to, 13, "log of container %s: the new file cannot be used: %s", log->id, strerror(-r));
+                return reply_fail(to, GRPC_STATUS_INTERNAL, "log of container %s: the new file cannot be used: %s", log->id, strerror(-r));
         Bulkhead__ContainerdLogd__LogReopened reopened = BULKHEAD__CONTAINERD_LOGD__LOG_REOPENED__INIT;
         return reply_send(to, &reopened.base, NULL, 0);
 }

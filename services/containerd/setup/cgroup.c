@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* A container's cgroup, found by the sealed cgroup parent and the container's id. Files are opened by constant names. */
+
+#include "ipc/cgroup-path.h"
+
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+
+#include "lib/error.h"
+#include "lib/grpc-status.h"
+#include "services/containerd/setup/setup.h"
+
+/* -ENOENT when the cgroup does not exist (any more). */
+static int cgroup_open(Setup *setup, const char *id, int *ret_fd, Refusal *refusal)
+{
+        Permit permit;
+        int r = rootfs_permit(setup, id, &permit, refusal);
+        if (r)
+                return r < 0 ? fold(r) : r;
+        char path[CGROUP_PATH_MAX];
+        if (setup->cgroup_fd < 0)
+                return refusal_set(refusal, GRPC_STATUS_FAILED_PRECONDITION, "container %s: this node has no cgroup v2 hierarchy", id);
+        if (!cgroup_path_compose(path, permit.cgroup_parent, id))
+                return refusal_set(refusal, GRPC_STATUS_INVALID_ARGUMENT, "container %s: cgroup parent %.200s is not a cgroup path", id,
+                                   permit.cgroup_parent);
+        struct open_how how = {
+                .flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
+                .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV,
+        };
+        int fd = (int)syscall(SYS_openat2, setup->cgroup_fd, path + 1, &how, sizeof(how));
+        if (fd < 0)
+                return negative_errno();
+        *ret_fd = fd;
+        return 0;
+}
+
+/* Asked to end a container: kills every process of its cgroup, and of no other. */
+int cgroup_kill(Setup *setup, const char *id, Refusal *refusal)
+{
+        _cleanup_fd_ int dir_fd = -1;
+        int r = cgroup_open(setup, id, &dir_fd, refusal);
+        if (r == -ENOENT)
+                return 0;
+        if (r)
+                return r < 0 ? fold(r) : r;
+        _cleanup_fd_ int fd = openat(dir_fd, "cgroup.kill", O_WRONLY | O_CLOEXEC);
+        if (fd < 0)
+                return refusal_set(refusal, GRPC_STATUS_FAILED_PRECONDITION, "container %s: its cgroup has no cgroup.kill: %s", id,
+                                   strerror(errno));
+        return fd_write_full(fd, "1", 1) < 0 ? error_origin(-EIO) : 0;
+}
+
+/* Reads a small file of the cgroup; an absent one (no such controller) reads as empty. */
+static void cgroup_read_file(int dir_fd, const char *name, char *to, size_t size)
+{
+        to[0] = '\0';
+        _cleanup_fd_ int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC);
+        if (fd < 0)
+                return;
+        ssize_t n = read(fd, to, size - 1);
+        to[n > 0 ? n : 0] = '\0';
+}
+
+/* The number behind `key ` at the start of a line; UINT64_MAX if there is none. */
+static uint64_t cgroup_value(const char *text, const char *key)
+{
+        size_t n = strlen(key);
+        for (const char *line = text; line && *line; line = strchr(line, '\n')) {
+                if (*line == '\n')
+                        line++;
+                if (strncmp(line, key, n) == 0 && (n == 0 || line[n] == ' '))
+                        return strtoull(line + n, NULL, 10);
+        }
+        return UINT64_MAX;
+}
+
+int cgroup_read(Setup *setup, const char *id, CgroupRead *values, Refusal *refusal)
+{
+        memset(values, 0xff, sizeof(*values));
+        values->exists = 0;
+        values->populated = 0;
+        _cleanup_fd_ int dir_fd = -1;
+        int r = cgroup_open(setup, id, &dir_fd, refusal);
+        if (r == -ENOENT)
+                return 0;
+        if (r)
+                return r < 0 ? fold(r) : r;
+        char text[8192];
+        values->exists = 1;
+        cgroup_read_file(dir_fd, "cgroup.events", text, sizeof(text));
+        values->populated = cgroup_value(text, "populated");
+        cgroup_read_file(dir_fd, "memory.events", text, sizeof(text));
+        values->oom_kills = cgroup_value(text, "oom_kill");
+        cgroup_read_file(dir_fd, "memory.stat", text, sizeof(text));
+        values->memory_inactive_file_bytes = cgroup_value(text, "inactive_file");
+        values->memory_anon_bytes = cgroup_value(text, "anon");
+        values->page_faults = cgroup_value(text, "pgfault");
+        values->major_page_faults = cgroup_value(text, "pgmajfault");
+        cgroup_read_file(dir_fd, "cpu.stat", text, sizeof(text));
+        values->cpu_usec = cgroup_value(text, "usage_usec");
+        static const struct {
+                const char *file;
+                size_t offset;
+        } single[] = {
+                {"memory.current", offsetof(CgroupRead, memory_bytes)},
+                {"memory.swap.current", offsetof(CgroupRead, swap_bytes)},
+                {"pids.current", offsetof(CgroupRead, pids)},
+        };
+        for (size_t i = 0; i < ARRAY_SIZE(single); i++) {
+                cgroup_read_file(dir_fd, single[i].file, text, sizeof(text));
+                if (text[0])
+                        *(uint64_t *)((char *)values + single[i].offset) = strtoull(text, NULL, 10);
+        }
+        return 0;
+}

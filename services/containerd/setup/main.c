@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "ipc/edges/containerd-setup.rows.h"
+#include "lib/error.h"
+#include "lib/grpc-status.h"
+#include "services/containerd/setup/setup.h"
+
+/* What every verb ends with: a failure of ours is told to the asker and does not end the hand, for one container's broken
+ * directory must not take the others' hand away. */
+static int setup_answer(int edge_fd, HandRequest *request, int r, const Refusal *refusal, const void *flat, int fd)
+{
+        if (r > 0)
+                return hand_fail(edge_fd, request, refusal->code, "%s", refusal->text);
+        if (r < 0)
+                return hand_fail(edge_fd, request, GRPC_STATUS_INTERNAL, "%s: %s (%s)", request->row->name, strerror(-r),
+                                 error_trace());
+        return hand_reply(edge_fd, request, flat, &fd, fd >= 0 ? 1 : 0);
+}
+
+/* The id of every verb that has nothing else: a directory name, so nothing but an id may pass. */
+static int setup_id(const HandRequest *request, const char **ret_id, Refusal *refusal)
+{
+        const SetupContainer *verb = (const void *)request->frame.payload;
+        if (verb->id[ID_LENGTH] != '\0' || !id_is_valid(verb->id))
+                return refusal_set(refusal, GRPC_STATUS_INVALID_ARGUMENT, "%s: not a container id", request->row->name);
+        *ret_id = verb->id;
+        return 0;
+}
+
+static int on_rootfs_prepare(void *context, int edge_fd, HandRequest *request)
+{
+        Refusal refusal = {0};
+        int r = rootfs_prepare(context, (const void *)request->frame.payload, &refusal);
+        return setup_answer(edge_fd, request, r, &refusal, NULL, -1);
+}
+
+static int on_rootfs_remove(void *context, int edge_fd, HandRequest *request)
+{
+        Refusal refusal = {0};
+        const char *id = NULL;
+        int r = setup_id(request, &id, &refusal);
+        if (r == 0)
+                r = rootfs_remove(context, id, &refusal);
+        return setup_answer(edge_fd, request, r, &refusal, NULL, -1);
+}
+
+static int on_log_file_open(void *context, int edge_fd, HandRequest *request)
+{
+        Refusal refusal = {0};
+        const char *id = NULL;
+        _cleanup_fd_ int fd = -1;
+        int r = setup_id(request, &id, &refusal);
+        if (r == 0)
+                r = log_file_open(context, id, &fd, &refusal);
+        return setup_answer(edge_fd, request, r, &refusal, NULL, fd);
+}
+
+static int on_signal_send(void *context, int edge_fd, HandRequest *request)
+{
+        Refusal refusal = {0};
+        const char *id = NULL;
+        int r = setup_id(request, &id, &refusal);
+        if (r == 0)
+                r = signal_send((const void *)request->frame.payload, request->frame.fds[0], &refusal);
+        return setup_answer(edge_fd, request, r, &refusal, NULL, -1);
+}
+
+static int on_cgroup_kill(void *context, int edge_fd, HandRequest *request)
+{
+        Refusal refusal = {0};
+        const char *id = NULL;
+        int r = setup_id(request, &id, &refusal);
+        if (r == 0)
+                r = cgroup_kill(context, id, &refusal);
+        return setup_answer(edge_fd, request, r, &refusal, NULL, -1);
+}
+
+static int on_cgroup_read(void *context, int edge_fd, HandRequest *request)
+{
+        Refusal refusal = {0};
+        const char *id = NULL;
+        CgroupRead values;
+        int r = setup_id(request, &id, &refusal);
+        if (r == 0)
+                r = cgroup_read(context, id, &values, &refusal);
+        return setup_answer(edge_fd, request, r, &refusal, &values, -1);
+}
+
+static int on_rootfs_list(void *context, int edge_fd, HandRequest *request)
+{
+        Refusal refusal = {0};
+        RootfsListed listed = {0};
+        const RootfsList *verb = (const void *)request->frame.payload;
+        int r = rootfs_list(context, verb->offset, &listed, &refusal);
+        return setup_answer(edge_fd, request, r, &refusal, &listed, -1);
+}
+
+static int setup_open_dir(const char *base, const char *name, mode_t mode, int *ret_fd)
+{
+        char path[CONFIG_PATH_MAX + 32];
+        (void)snprintf(path, sizeof(path), "%s/%s", base, name);
+        if (mkdir(path, mode) < 0 && errno != EEXIST)
+                return error_origin(negative_errno());
+        *ret_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+        return *ret_fd < 0 ? error_origin(negative_errno()) : 0;
+}
+
+static int setup_acquire(void *context)
+{
+        Setup *setup = context;
+        const ConfigCommon *common = hand_config(setup->hand);
+        setup->config = hand_section(setup->hand, sizeof(ConfigContainerd));
+        int r = setup_open_dir(common->state_dir, "layers", 0700, &setup->layers_fd);
+        if (r == 0)
+                r = setup_open_dir(common->state_dir, "writable", 0700, &setup->writable_fd);
+        if (r == 0)
+                r = setup_open_dir(common->runtime_dir, "containers", 0711, &setup->containers_fd);
+        if (r < 0)
+                return fold(r);
+        setup->log_root_fd = open(setup->config->log_root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (setup->log_root_fd < 0)
+                return error_origin(negative_errno());
+        setup->cgroup_fd = open(setup->config->cgroup_root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        return 0;
+}
+
+int main(int argc, char **argv)
+{
+        static const HandHandler handlers[] = {EDGE_CONTAINERD_SETUP_HANDLERS_B};
+        static const HandSpec spec = {
+                .process = PROCESS_CONTAINERD_SETUP,
+                .edge = EDGE_CONTAINERD_SETUP,
+                .schema = &edge_schema_containerd_setup,
+                .handlers = handlers,
+                .context_size = sizeof(Setup),
+                .fork_per_request = true,
+                .acquire = setup_acquire,
+        };
+        return hand_main(&spec, argc, argv);
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* containerd-setup: what one container needs of the host, verb by verb. Every verb finds its objects beneath directories that
+ * root owns, by the container's id alone. */
+
+#include "ipc/edges/containerd-setup.h"
+#include "services/hand.h"
+
+typedef struct Setup {
+        Hand *hand;
+        int layers_fd;     /* <state_dir>/layers */
+        int writable_fd;   /* <state_dir>/writable */
+        int containers_fd; /* <runtime_dir>/containers */
+        int log_root_fd;
+        int cgroup_fd;     /* root of the v2 hierarchy, -1 if there is none */
+        const ConfigContainerd *config; /* borrowed from the hand */
+} Setup;
+
+/* Outcomes that a verb answers with; the text says what and what to do next. */
+typedef struct Refusal {
+        uint32_t code; /* gRPC status, 0: none */
+        char text[512];
+} Refusal;
+
+/* Fills the refusal and returns 1, the one positive outcome of the verbs below. */
+int refusal_set(Refusal *refusal, uint32_t code, const char *format, ...) _printf_(3, 4);
+
+int rootfs_prepare(Setup *setup, const RootfsPrepare *verb, Refusal *refusal);
+int rootfs_remove(Setup *setup, const char *id, Refusal *refusal);
+int rootfs_list(Setup *setup, uint32_t offset, RootfsListed *listed, Refusal *refusal);
+/* The permit that rootfs_prepare() kept; verified again. */
+int rootfs_permit(Setup *setup, const char *id, Permit *permit, Refusal *refusal);
+
+int log_file_open(Setup *setup, const char *id, int *ret_fd, Refusal *refusal);
+
+int cgroup_kill(Setup *setup, const char *id, Refusal *refusal);
+int cgroup_read(Setup *setup, const char *id, CgroupRead *values, Refusal *refusal);
+
+int signal_send(const SignalSend *verb, int pidfd, Refusal *refusal);
