@@ -8,6 +8,7 @@
 typedef struct HandRequest {
         const MessageRow *row;
         WireFrame frame; /* owns payload and fds */
+        volatile uint32_t *answered; /* borrowed, may be NULL: set to 1 by the answer, for whoever outlives the handler */
 } HandRequest;
 
 #define HAND_REQUEST_NULL ((HandRequest){.frame = WIRE_FRAME_NULL})

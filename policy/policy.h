@@ -24,3 +24,6 @@ typedef enum PolicyId {
  * the one order that works. Rows of spawners do nearly nothing, on purpose. 0 or -errno; after a failure the caller must
  * end. Processes that link only libc use the precompiled filters of the build; see policy/. */
 int policy_enter(PolicyId id, const ConfigCommon *config);
+
+/* The row has a state directory: <state_dir>/<process>, seen as "/state" after policy_enter(). */
+bool policy_has_state(PolicyId id);

@@ -26,6 +26,7 @@ typedef struct ServiceSpec {
         int (*acquire)(void *context); /* optional: before confinement, what needs privilege (it was started as root) */
         int (*ready)(void *context);   /* confined; edges exist (channels may not have a peer yet); recover, then serve */
         void (*release)(void *context); /* safe on a half-built context */
+        int (*reload)(void *context);   /* optional: config and section have new values (SIGHUP), in place */
 } ServiceSpec;
 
 /* The whole of main: returns its exit code. */
@@ -46,6 +47,6 @@ int service_take_fd(Service *service, const char *name);
 void service_set_state(Service *service, uint32_t row_state);
 /* Ends the loop; main returns r. */
 void service_fail(Service *service, int r);
-/* Directory of this service's own state, 0700, own user: <state_dir>/<process>, opened before confinement; inside the
- * confined root it is at the path "/state". Borrowed fd. */
+/* Directory of this service's own state, 0700, own user: <state_dir>/<process>; inside the confined root it is at the path
+ * "/state". Borrowed fd; -1 for a process whose policy row has no state. */
 int service_state_fd(const Service *service);

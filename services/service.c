@@ -1,0 +1,465 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The order, for every brain alike: log, control channel on fd 3, configuration and keys and named fds until `go`, the
+ * acquire hook (still as it was started), confinement, channels, the ready hook, the loop. linkd speaks first and only
+ * fixed frames, so nothing is parsed before confinement. Edges are installed in the loop, whenever linkd sends one; a new
+ * generation replaces the old one inside the channel. */
+
+#include "services/service.h"
+#include "ipc/control.h"
+#include "ipc/schemas.h"
+#include "lib/error.h"
+#include "lib/fd.h"
+#include "lib/log.h"
+#include "policy/policy.h"
+#include <event2/event.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <sys/signalfd.h>
+
+#define SERVICE_NAMED_FDS_MAX 8
+
+typedef struct ServiceNamedFd {
+        char name[CONTROL_FD_NAME_MAX];
+        int fd; /* owned; -1 when taken */
+} ServiceNamedFd;
+
+typedef struct ServiceKey {
+        bool present;
+        uint8_t bytes[CONTROL_KEY_BYTES];
+} ServiceKey;
+
+struct Service {
+        const ServiceSpec *spec; /* borrowed; a constant of main */
+        void *context;           /* owned */
+        struct event_base *base; /* owned */
+        struct event *control_event; /* owned */
+        struct event *signal_event;  /* owned */
+        int control_fd;              /* owned */
+        int signal_fd;               /* owned */
+        int state_fd;                /* owned */
+        Channel *channels[EDGE_N];   /* owned; NULL where the process has no such edge */
+        ServiceNamedFd fds[SERVICE_NAMED_FDS_MAX];
+        size_t n_fds;
+        ServiceKey keys[CONTROL_KEY_N];
+        ConfigCommon common;
+        void *section; /* owned; replaced in place by a reload */
+        size_t section_size;
+        bool configured;
+        uint32_t row_state;
+        int result;
+        ControlFrame frame;
+};
+
+static const char *service_name(const Service *service)
+{
+        return topology_processes[service->spec->process].name;
+}
+
+/* The peer here is linkd: what it sends wrongly is a bug of ours, so a refusal is a failure. */
+static int service_on_config(Service *service, const ControlFrame *frame)
+{
+        const void *section = control_section(frame);
+
+        if (!section)
+                return error_origin(-EPROTO);
+        if (service->configured && service->section_size != frame->config.section_size)
+                return error_origin(-EPROTO);
+        if (!service->section) {
+                /* One byte more: a process without a section has an address too. */
+                service->section = calloc(1, frame->config.section_size + 1);
+                if (!service->section)
+                        return error_origin(-ENOMEM);
+                service->section_size = frame->config.section_size;
+        }
+        memcpy(service->section, section, service->section_size);
+        service->common = frame->config.common;
+        log_set_level(service->common.log_level);
+        if (service->configured && service->spec->reload)
+                return service->spec->reload(service->context);
+        service->configured = true;
+        return 0;
+}
+
+static int service_on_key(Service *service, const ControlFrame *frame)
+{
+        if (frame->key.kind >= CONTROL_KEY_N)
+                return error_origin(-EPROTO);
+
+        ServiceKey *key = &service->keys[frame->key.kind];
+        memcpy(key->bytes, frame->key.bytes, sizeof(key->bytes));
+        key->present = true;
+        return 0;
+}
+
+static int service_on_named_fd(Service *service, ControlFrame *frame)
+{
+        for (size_t i = 0; i < service->n_fds; i++)
+                if (str_equal(service->fds[i].name, frame->named_fd.name))
+                        return 0; /* a restarted linkd says it again; ours is as good */
+        if (service->n_fds == SERVICE_NAMED_FDS_MAX)
+                return error_origin(-E2BIG);
+
+        ServiceNamedFd *named = &service->fds[service->n_fds++];
+        (void)str_copy(named->name, sizeof(named->name), frame->named_fd.name);
+        named->fd = TAKE_FD(frame->fd);
+        return 0;
+}
+
+static int service_on_edge(Service *service, ControlFrame *frame)
+{
+        const ControlEdge *edge = &frame->edge;
+
+        if (edge->edge >= EDGE_N || !service->channels[edge->edge])
+                return error_origin(-EPROTO);
+        log_debug("edge %s has generation %u", topology_edges[edge->edge].name, edge->generation);
+        int r = channel_connect(service->channels[edge->edge], TAKE_FD(frame->fd), edge->generation);
+        return r ? fold(r) : 0;
+}
+
+/* Ends the loop cleanly: a daemon that is stopped keeps nothing open that the next one needs. */
+static int service_on_stop(Service *service, const char *why)
+{
+        log_info("stopping: %s", why);
+        service->row_state = ROW_STATE_STOPPING;
+        (void)event_base_loopbreak(service->base);
+        return 0;
+}
+
+static int service_on_frame(Service *service, ControlFrame *frame)
+{
+        switch (frame->type) {
+        case CONTROL_CONFIG:
+                return service_on_config(service, frame);
+        case CONTROL_KEY:
+                return service_on_key(service, frame);
+        case CONTROL_NAMED_FD:
+                return service_on_named_fd(service, frame);
+        case CONTROL_GO:
+                return 0;
+        case CONTROL_EDGE:
+                return service_on_edge(service, frame);
+        case CONTROL_LOG_LEVEL:
+                log_set_level(frame->log_level.level);
+                return 0;
+        case CONTROL_STOP:
+                return service_on_stop(service, "linkd asked");
+        case CONTROL_HELLO:
+        case CONTROL_STATE:
+        case CONTROL_START_FILE:
+        case CONTROL_START_FILES_END:
+        case CONTROL_START_MEMORY:
+        case CONTROL_START_CHILD:
+        case CONTROL_START_LISTENER:
+        case CONTROL_START_READY:
+        case CONTROL_PLAN:
+        case CONTROL_SPAWN:
+        case CONTROL_KILL:
+        case CONTROL_STATUS:
+        case CONTROL_TYPE_N:
+                break;
+        }
+        return error_origin(-EPROTO);
+}
+
+static int service_receive(Service *service, bool wait)
+{
+        int r = control_receive(service->control_fd, wait, &service->frame);
+        if (r == CONTROL_E_MALFORMED)
+                return error_origin(-EPROTO);
+        if (r)
+                return r < 0 ? fold(r) : r;
+
+        r = service_on_frame(service, &service->frame);
+        service->frame.fd = fd_close(service->frame.fd);
+        explicit_bzero(service->frame.bytes, MIN2(service->frame.length, sizeof(service->frame.bytes)));
+        return r ? fold(r) : 0;
+}
+
+static void service_on_control(evutil_socket_t fd, short what, void *userdata)
+{
+        Service *service = userdata;
+        int r;
+
+        while (service->row_state != ROW_STATE_STOPPING && (r = service_receive(service, false)) != CONTROL_E_AGAIN) {
+                if (r == CONTROL_E_EOF)
+                        /* linkd-start holds a duplicate of the other end across restarts of linkd: both are gone, and
+                         * nobody could ever wire us again. The next suite needs our database and our place. */
+                        (void)service_on_stop(service, "linkd and linkd-start are gone");
+                if (r < 0)
+                        service_fail(service, r);
+                if (r)
+                        break;
+        }
+}
+
+static void service_on_signal(evutil_socket_t fd, short what, void *userdata)
+{
+        struct signalfd_siginfo info;
+
+        if (read(fd, &info, sizeof(info)) == sizeof(info))
+                (void)service_on_stop(userdata, strsignal((int)info.ssi_signo));
+}
+
+/* Until `go` linkd has the word; the process has done nothing yet. */
+static int service_configure(Service *service)
+{
+        const ControlHello hello = {
+                .process = service->spec->process, .pid = getpid(), .version = BULKHEAD_VERSION};
+
+        int r = control_send(service->control_fd, CONTROL_HELLO, &hello, NULL, 0, -1);
+        if (r)
+                return error_origin(r < 0 ? r : -ENOTCONN);
+        do {
+                r = service_receive(service, true);
+                if (r)
+                        return r < 0 ? fold(r) : error_origin(-ENOTCONN);
+        } while (service->frame.type != CONTROL_GO);
+        return service->configured ? 0 : error_origin(-EPROTO);
+}
+
+/* Before confinement: signalfd4 and epoll_create1 are among what the filters still allow, but SIGTERM must be blocked
+ * early, so that a stop during recovery is an orderly one. */
+static int service_prepare_loop(Service *service)
+{
+        struct event_config *config = event_config_new();
+        sigset_t set;
+
+        if (!config)
+                return error_origin(-ENOMEM);
+        (void)event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_IGNORE_ENV |
+                                                    EVENT_BASE_FLAG_PRECISE_TIMER);
+        service->base = event_base_new_with_config(config);
+        event_config_free(config);
+        if (!service->base)
+                return error_origin(-ENOMEM);
+
+        (void)signal(SIGPIPE, SIG_IGN);
+        (void)sigemptyset(&set);
+        (void)sigaddset(&set, SIGTERM);
+        (void)sigaddset(&set, SIGINT);
+        (void)sigaddset(&set, SIGHUP);
+        if (sigprocmask(SIG_SETMASK, &set, NULL) < 0)
+                return error_origin(negative_errno());
+        (void)sigdelset(&set, SIGHUP); /* blocked and ignored: a hang-up of the terminal is not for daemons */
+        service->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+        if (service->signal_fd < 0)
+                return error_origin(negative_errno());
+
+        service->control_event =
+                event_new(service->base, service->control_fd, EV_READ | EV_PERSIST, service_on_control, service);
+        service->signal_event =
+                event_new(service->base, service->signal_fd, EV_READ | EV_PERSIST, service_on_signal, service);
+        if (!service->control_event || !service->signal_event || event_add(service->control_event, NULL) < 0 ||
+            event_add(service->signal_event, NULL) < 0)
+                return error_origin(-ENOMEM);
+        return 0;
+}
+
+static int service_make_channels(Service *service)
+{
+        for (size_t i = 0; i < service->spec->n_edges; i++) {
+                const ServiceEdge *edge = &service->spec->edges[i];
+                const TopologyEdge *topology = &topology_edges[edge->edge];
+                bool is_a = topology->ends[EDGE_SIDE_A] == service->spec->process;
+
+                if (!is_a && topology->ends[EDGE_SIDE_B] != service->spec->process)
+                        return error_origin(-EINVAL);
+                if (topology->how != EDGE_HOW_WIRED)
+                        continue; /* one channel per spawned peer, made by the service itself */
+
+                const ChannelSpec spec = {
+                        .schema = edge_schema_get(edge->edge),
+                        .side = is_a ? EDGE_SIDE_A : EDGE_SIDE_B,
+                        .handlers = edge->handlers,
+                        .on_cancelled = edge->on_cancelled,
+                        .on_changed = edge->on_changed,
+                        .userdata = service->context,
+                };
+                int r = channel_new(&service->channels[edge->edge], service->base, &spec);
+                if (r)
+                        return fold(r);
+                channel_set_state(service->channels[edge->edge], service->row_state);
+        }
+        return 0;
+}
+
+/* The root of the confined process has "/state" exactly where its row says so. */
+static int service_open_state(Service *service)
+{
+        if (!policy_has_state((PolicyId)service->spec->process))
+                return 0;
+        service->state_fd = open("/state", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        return service->state_fd < 0 ? error_origin(negative_errno()) : 0;
+}
+
+static int service_run(Service *service)
+{
+        const ServiceSpec *spec = service->spec;
+        int r;
+
+        if (sodium_init() < 0)
+                return error_origin(-EIO);
+        r = service_configure(service);
+        if (r)
+                return fold(r);
+        r = service_prepare_loop(service);
+        if (r)
+                return fold(r);
+        if (spec->acquire) {
+                r = spec->acquire(service->context);
+                if (r)
+                        return fold(r);
+        }
+        r = policy_enter((PolicyId)spec->process, &service->common);
+        if (r)
+                return fold(r);
+        r = service_open_state(service);
+        if (r)
+                return fold(r);
+        r = service_make_channels(service);
+        if (r)
+                return fold(r);
+        service_set_state(service, ROW_STATE_RECOVERING);
+        if (spec->ready) {
+                r = spec->ready(service->context);
+                if (r)
+                        return fold(r);
+        }
+        /* A failure reported during ready would be forgotten by the loop's own start. */
+        if (!service->result && event_base_dispatch(service->base) < 0)
+                return error_origin(-EIO);
+        return service->result ? fold(service->result) : 0;
+}
+
+static void service_done(Service *service)
+{
+        if (service->context && service->spec->release)
+                service->spec->release(service->context);
+        for (size_t i = 0; i < EDGE_N; i++)
+                channel_free(service->channels[i]);
+        if (service->control_event)
+                event_free(service->control_event);
+        if (service->signal_event)
+                event_free(service->signal_event);
+        if (service->base)
+                event_base_free(service->base);
+        for (size_t i = 0; i < service->n_fds; i++)
+                service->fds[i].fd = fd_close(service->fds[i].fd);
+        service->signal_fd = fd_close(service->signal_fd);
+        service->state_fd = fd_close(service->state_fd);
+        service->control_fd = fd_close(service->control_fd);
+        explicit_bzero(service->keys, sizeof(service->keys));
+        free(service->section);
+        free(service->context);
+        free(service);
+}
+
+int service_main(const ServiceSpec *spec, int argc, char **argv)
+{
+        const char *name = topology_processes[spec->process].name;
+
+        log_init(name, LOG_LEVEL_INFO);
+        if (argc == 2 && str_equal(argv[1], "--version")) {
+                printf("bulkhead-%s %s\n", name, BULKHEAD_VERSION);
+                return 0;
+        }
+        if (fcntl(CONTROL_FD, F_SETFD, FD_CLOEXEC) < 0) {
+                log_error("there is no control channel on fd %d: this program is started by `bulkhead up`, not by hand",
+                          CONTROL_FD);
+                return 2;
+        }
+
+        Service *service = calloc(1, sizeof(*service));
+        if (!service) {
+                log_error("cannot start: out of memory");
+                return 1;
+        }
+        service->spec = spec;
+        service->control_fd = CONTROL_FD;
+        service->signal_fd = -1;
+        service->state_fd = -1;
+        service->row_state = ROW_STATE_RECOVERING;
+        service->frame.fd = -1;
+        service->context = calloc(1, MAX2(spec->context_size, sizeof(Service *)));
+        int r = service->context ? 0 : error_origin(-ENOMEM);
+        if (r == 0) {
+                *(Service **)service->context = service;
+                r = service_run(service);
+        }
+        if (r)
+                log_error("ending: %s", error_trace());
+        service_done(service);
+        return r ? 1 : 0;
+}
+
+struct event_base *service_loop(Service *service)
+{
+        return service->base;
+}
+
+const ConfigCommon *service_config(const Service *service)
+{
+        return &service->common;
+}
+
+const void *service_section(const Service *service, size_t size)
+{
+        if (size != service->section_size) {
+                /* linkd and this process disagree about a struct: they are not of one build. */
+                log_error("the configuration section of %s has %zu bytes, not %zu", service_name(service),
+                          service->section_size, size);
+                abort();
+        }
+        return service->section;
+}
+
+Channel *service_channel(Service *service, EdgeId edge)
+{
+        return service->channels[edge];
+}
+
+const uint8_t *service_permit_key(const Service *service)
+{
+        return service->keys[CONTROL_KEY_PERMIT].present ? service->keys[CONTROL_KEY_PERMIT].bytes : NULL;
+}
+
+const uint8_t *service_statement_key(const Service *service)
+{
+        return service->keys[CONTROL_KEY_STATEMENT].present ? service->keys[CONTROL_KEY_STATEMENT].bytes : NULL;
+}
+
+int service_take_fd(Service *service, const char *name)
+{
+        for (size_t i = 0; i < service->n_fds; i++)
+                if (str_equal(service->fds[i].name, name))
+                        return TAKE_FD(service->fds[i].fd);
+        return -1;
+}
+
+void service_set_state(Service *service, uint32_t row_state)
+{
+        const ControlState state = {.row_state = row_state};
+
+        service->row_state = row_state;
+        for (size_t i = 0; i < EDGE_N; i++)
+                if (service->channels[i])
+                        channel_set_state(service->channels[i], row_state);
+        /* If linkd cannot be told now, it is being restarted; it finds out by the edges that work. */
+        (void)control_send(service->control_fd, CONTROL_STATE, &state, NULL, 0, -1);
+        if (row_state == ROW_STATE_READY)
+                log_debug("ready");
+}
+
+void service_fail(Service *service, int r)
+{
+        service->result = r;
+        (void)event_base_loopbreak(service->base);
+}
+
+int service_state_fd(const Service *service)
+{
+        return service->state_fd;
+}
