@@ -7,6 +7,7 @@
  * row 1 request cni_run: CniRun -> CniRan from A fds memfd-sealed reply-fds memfd-sealed?
  * row 2 request cni_status: - -> CniRan from A reply-fds memfd-sealed? states ANY
  * row 3 request cni_cached: CniPod -> CniRan from A reply-fds memfd-sealed? states ANY
+ * row 4 request cni_list: CniList -> CniListed from A states ANY
  */
 
 #include "ipc/seal.h"
@@ -32,3 +33,14 @@ typedef struct CniRan {
         uint32_t has_result;
         uint32_t n_execs; /* plugin programs run */
 } CniRan;
+
+/* Pods that have something in the cache: an attachment, or one that was begun or not undone. */
+#define CNI_LIST_MAX 512
+typedef struct CniList {
+        uint32_t offset;
+} CniList;
+typedef struct CniListed {
+        uint32_t n;
+        uint32_t more;
+        char pods[CNI_LIST_MAX][ID_LENGTH + 1];
+} CniListed;

@@ -7,10 +7,12 @@
  * Pod files: <runtime_dir>/pods/<pod id>/{resolv.conf,hostname,hosts?,shm/}. No pause process; a built-in static init holds
  * a shared PID namespace (its pid in <runtime_dir>/pods/<pod id>/init.pid, identified by the pinned namespace's inode).
  *
- * row 1 request setup_make: SetupMake -> SetupMade from A
+ * row 1 request setup_make: SetupMake -> SetupMade from A reply-fds pidfd?
  * row 2 request setup_remove: SetupPod -> - from A states ANY
  * row 3 request setup_list: SetupList -> SetupListed from A states ANY
- * row 4 request setup_status: SetupPod -> SetupMade from A states ANY
+ * row 4 request setup_status: SetupPod -> SetupMade from A reply-fds pidfd? states ANY
+ *
+ * The pidfd is that of the init of a shared PID namespace: it becomes readable when the pod has lost it.
  */
 
 #include "ipc/seal.h"
