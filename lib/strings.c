@@ -38,6 +38,43 @@ char *str_printf(const char *format, ...)
         return n < 0 ? NULL : s;
 }
 
+static size_t str_printable_one(char to[4], uint8_t byte)
+{
+        static const char digits[] = "0123456789abcdef";
+
+        if (byte >= ' ' && byte < 0x7f && byte != '"' && byte != '\\') {
+                to[0] = (char)byte;
+                return 1;
+        }
+        to[0] = '\\';
+        to[1] = 'x';
+        to[2] = digits[byte >> 4];
+        to[3] = digits[byte & 15];
+        return 4;
+}
+
+void str_printable(char *to, size_t size, const void *bytes, size_t n)
+{
+        const uint8_t *from = bytes;
+        size_t used = 0, total = 0;
+        char one[4];
+
+        for (size_t i = 0; i < n && total < size; i++)
+                total += str_printable_one(one, from[i]);
+
+        /* What does not fit is cut where dots still do. */
+        size_t room = total < size ? size - 1 : size - 4;
+        for (size_t i = 0; i < n; i++) {
+                size_t length = str_printable_one(one, from[i]);
+
+                if (used + length > room)
+                        break;
+                memcpy(to + used, one, length);
+                used += length;
+        }
+        (void)strcpy(to + used, total < size ? "" : "...");
+}
+
 void hex_encode(char *to, const uint8_t *bytes, size_t n)
 {
         static const char digits[] = "0123456789abcdef";

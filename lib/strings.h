@@ -28,6 +28,10 @@ bool str_copy(char *to, size_t size, const char *s);
 /* Owned formatted string, NULL when memory is out. */
 char *str_printf(const char *format, ...) _printf_(1, 2);
 
+/* What someone hostile wrote, for a log line or an error text: printable ASCII as it is, every other byte, '"' and '\\' as \\xNN, cut
+ * to fit (the last three characters are then dots). Always terminated; size is at least 4. */
+void str_printable(char *to, size_t size, const void *bytes, size_t n);
+
 /* to holds 2 * n + 1 bytes. */
 void hex_encode(char *to, const uint8_t *bytes, size_t n);
 /* Exactly 2 * n lower-case digits followed by the end of the string; false otherwise. */

@@ -103,6 +103,26 @@ static void strings_id(void)
         assert_false(id_is_valid(""));
 }
 
+static void strings_printable(void)
+{
+        char text[16];
+
+        str_printable(text, sizeof(text), "plain", 5);
+        assert_eq_str(text, "plain");
+        str_printable(text, sizeof(text), "a\n\"\\b", 5);
+        assert_eq_str(text, "a\\x0a\\x22\\x5cb");
+        str_printable(text, sizeof(text), "fifteen letters", 15);
+        assert_eq_str(text, "fifteen letters");
+        str_printable(text, sizeof(text), "sixteen letters!", 16);
+        assert_eq_str(text, "sixteen lett...");
+        str_printable(text, sizeof(text), "\xff\0\x01\x02", 4);
+        assert_eq_str(text, "\\xff\\x00\\x01...");
+        str_printable(text, 4, "\xff", 1);
+        assert_eq_str(text, "...");
+        str_printable(text, 4, "", 0);
+        assert_eq_str(text, "");
+}
+
 int main(void)
 {
         TEST_RUN(strings_compare);
@@ -111,5 +131,6 @@ int main(void)
         TEST_RUN(strings_hex);
         TEST_RUN(strings_u64);
         TEST_RUN(strings_id);
+        TEST_RUN(strings_printable);
         return 0;
 }
