@@ -36,7 +36,7 @@ enum {
 };
 
 typedef struct Permit {
-        char magic[8]; /* "BHPERMIT" */
+        char magic[8];    /* "BHPERMIT" */
         uint32_t version; /* 1 */
         uint32_t verb;
         char id[ID_LENGTH + 1];
@@ -58,8 +58,8 @@ typedef struct Statement {
         char magic[8]; /* "BHSTATEM" */
         uint32_t version;
         uint32_t n_layers;
-        char image_id[ID_LENGTH + 1];   /* hex of the config digest */
-        char image_ref[SEAL_PATH_MAX];  /* the reference that was resolved to it: the permit's image */
+        char image_id[ID_LENGTH + 1];  /* hex of the config digest */
+        char image_ref[SEAL_PATH_MAX]; /* the reference that was resolved to it: the permit's image */
         uint8_t padding[3];
         uint8_t layers[SEAL_LAYERS_MAX][32]; /* compressed digests, lowest first */
         uint8_t mac[SEAL_MAC_BYTES];

@@ -15,9 +15,9 @@
 #define WIRE_ERROR_TEXT_MAX 4096
 
 enum {
-        WIRE_FLAG_REPLY = 1 << 0, /* answers request_id; the id is the request's */
-        WIRE_FLAG_ERROR = 1 << 1, /* with REPLY: the payload is a WireError */
-        WIRE_FLAG_MEMFD = 1 << 2, /* the payload is in the first fd, length bytes */
+        WIRE_FLAG_REPLY = 1 << 0,  /* answers request_id; the id is the request's */
+        WIRE_FLAG_ERROR = 1 << 1,  /* with REPLY: the payload is a WireError */
+        WIRE_FLAG_MEMFD = 1 << 2,  /* the payload is in the first fd, length bytes */
         WIRE_FLAG_CANCEL = 1 << 3, /* the sender of request_id no longer waits; no payload */
 };
 
@@ -29,7 +29,8 @@ typedef struct WireHeader {
         uint32_t request_id; /* chosen by the requester, never 0; 0 in events */
 } WireHeader;
 
-/* Payload of an error reply: code is a gRPC status code (1 to 16), then the text, not terminated, UTF-8. */
+/* Payload of an error reply: code is a gRPC status code (1 to 16), then the text, not terminated. The receiver makes
+ * the text printable UTF-8: a hand quotes what foreign programs said. */
 typedef struct WireError {
         uint32_t code;
         char text[];
@@ -40,7 +41,8 @@ typedef enum RowKind {
         ROW_KIND_EVENT,   /* not answered */
 } RowKind;
 
-/* States of a receiver in which a row is legal. A request in another state is answered UNAVAILABLE, an event dropped. */
+/* States of a receiver in which a row is legal. A request in another state is answered UNAVAILABLE, an event dropped.
+ */
 enum {
         ROW_STATE_RECOVERING = 1 << 0,
         ROW_STATE_READY = 1 << 1,
@@ -85,13 +87,16 @@ typedef struct EdgeSchema {
 
 /* NULL if the edge has no such row. */
 const MessageRow *edge_schema_find(const EdgeSchema *schema, uint16_t id);
+/* Can a frame from this side carry an fd (a row's, or a large payload's memfd)? If not, it is received without a
+ * control buffer, so that none is ever installed. */
+bool edge_schema_has_fds(const EdgeSchema *schema, EdgeSide from);
 
 /* One received datagram. Owns its fds; wire_frame_done() closes those that were not taken. */
 typedef struct WireFrame {
         WireHeader header;
-        uint8_t *payload;      /* owned; header.length bytes (+ a NUL that is not counted) */
+        uint8_t *payload; /* owned; header.length bytes (+ a NUL that is not counted) */
         int fds[WIRE_FDS_MAX + 1];
-        size_t n_fds;          /* the payload's memfd already removed */
+        size_t n_fds; /* the payload's memfd already removed */
 } WireFrame;
 
 #define WIRE_FRAME_NULL ((WireFrame){.fds = {-1, -1, -1, -1, -1, -1, -1, -1, -1}})
@@ -103,9 +108,9 @@ enum {
         WIRE_E_MALFORMED, /* short, bad magic, unknown flags, trailing bytes, empty */
         WIRE_E_FDS,       /* too many, truncated, wrong kind, or fds where the direction carries none */
         WIRE_E_LENGTH,
-        WIRE_E_MEMFD,     /* not tmpfs, seals not exact, size differs */
-        WIRE_E_UNKNOWN,   /* no such row, wrong sender, reply to nothing */
-        WIRE_E_BODY,      /* does not decode or validate */
+        WIRE_E_MEMFD,   /* not tmpfs, seals not exact, size differs */
+        WIRE_E_UNKNOWN, /* no such row, wrong sender, reply to nothing */
+        WIRE_E_BODY,    /* does not decode or validate */
 };
 const char *wire_outcome_name(int outcome);
 
@@ -117,8 +122,12 @@ int wire_frame_take_fd(WireFrame *frame, size_t i); /* -1 if absent */
 
 /* Sends one frame; payload above WIRE_PAYLOAD_MAX goes by memfd. fds are borrowed. Blocks if fd does, else
  * WIRE_E_AGAIN; WIRE_E_EOF when the peer is gone (EPIPE, ECONNRESET). */
-int wire_send(int fd, uint16_t id, uint16_t flags, uint32_t request_id, const void *payload, size_t n,
-              const int *fds, size_t n_fds);
+int wire_send(int fd, uint16_t id, uint16_t flags, uint32_t request_id, const void *payload, size_t n, const int *fds,
+              size_t n_fds);
+/* The same for a payload that is ready: with WIRE_FLAG_MEMFD in the header, it is in fds[0] and payload is not looked
+ * at. */
+int wire_send_frame(int fd, const WireHeader *header, const void *payload, const int *fds, size_t n_fds);
+/* The text is cut off at WIRE_ERROR_TEXT_MAX bytes. */
 int wire_send_error(int fd, uint16_t id, uint32_t request_id, uint32_t code, const char *text);
 
 /* The generic check of a frame against the schema: row exists, sender may send it, flags fit the kind, length and fd
