@@ -229,8 +229,8 @@ static int tar_read_if_extended(TarReader *reader, const TarHeader *header, uint
         *ret_extended = true;
         switch (type) {
         case 'x':
-                if (reader->has_pax)
-                        return tar_refuse(reader, TAR_E_MALFORMED, "two pax headers for one entry");
+                if (reader->has_pax || reader->has_long_path || reader->has_long_link)
+                        return tar_refuse(reader, TAR_E_MALFORMED, "two kinds of extended header for one entry, or two of one kind");
                 return tar_read_pax(reader, size);
         case 'g':
                 /* Defaults for all entries. Nobody writes any that matter (git archive: a comment), nobody reads them
@@ -241,14 +241,14 @@ static int tar_read_if_extended(TarReader *reader, const TarHeader *header, uint
                         return tar_refuse(reader, TAR_E_MALFORMED, "a global header is too large");
                 return tar_skip(reader, (size + TAR_BLOCK - 1) / TAR_BLOCK * TAR_BLOCK);
         case 'L':
-                if (reader->has_long_path)
-                        return tar_refuse(reader, TAR_E_MALFORMED, "two long names for one entry");
+                if (reader->has_long_path || reader->has_pax)
+                        return tar_refuse(reader, TAR_E_MALFORMED, "two extended headers give one entry a name");
                 r = tar_read_long_name(reader, size, reader->path);
                 reader->has_long_path = r == 0;
                 return r;
         case 'K':
-                if (reader->has_long_link)
-                        return tar_refuse(reader, TAR_E_MALFORMED, "two long link names for one entry");
+                if (reader->has_long_link || reader->has_pax)
+                        return tar_refuse(reader, TAR_E_MALFORMED, "two extended headers give one entry a link name");
                 r = tar_read_long_name(reader, size, reader->link);
                 reader->has_long_link = r == 0;
                 return r;
@@ -303,10 +303,6 @@ static int tar_entry_names(TarReader *reader, const TarHeader *header)
         bool is_ustar = memcmp(header->magic, "ustar\0" "00", 8) == 0;
         size_t prefix_size = memcmp(header->padding + 8, "tar\0", 4) == 0 ? 131 : sizeof(header->prefix);
 
-        if (reader->has_long_path && reader->pax.path)
-                return tar_refuse(reader, TAR_E_MALFORMED, "two extended headers give it a name");
-        if (reader->has_long_link && reader->pax.link)
-                return tar_refuse(reader, TAR_E_MALFORMED, "two extended headers give it a link name");
         if (!reader->has_long_path && !reader->pax.path) {
                 size_t n_prefix = is_ustar ? strnlen(header->prefix, prefix_size) : 0;
                 size_t n_name = strnlen(header->name, sizeof(header->name));
