@@ -3,9 +3,9 @@
 
 usage: bench.py [options] --runtime LABEL:KEY=VALUE,… [--runtime …]
 
-A runtime is a label and: socket=PATH, match=REGEX (what command lines of its processes match) or roots=PID+PID (they and all that they
-start), version=TEXT, handler=NAME. The first runtime is the one that the others are compared with. Values are as
-`peer-*` scripts print them; tests/bench/run does all of it.
+A runtime is a label and: socket=PATH, match=REGEX (what command lines of its processes match) or roots=PID+PID (they
+and all that they start), version=TEXT, handler=NAME. The first runtime is the one that the others are compared with.
+Values are as `peer-*` scripts print them; tests/bench/run does all of it.
 
 Every round does one operation with each runtime, in an order that changes; figures are medians over the rounds, and
 ratios of medians. Counts come from strace in rounds of their own.
@@ -299,8 +299,8 @@ def bench_counts(runtimes, options, host_network=True):
     kind = "host" if host_network else "cni"
     for runtime in runtimes:
         Pod(runtime, host_network).up().down()
-        tracer = processes.Tracer(runtime.processes(), os.path.join(options.out, "strace-%s-%s" % (runtime.label, kind)),
-                                  "/bin/testbox")
+        log = os.path.join(options.out, "strace-%s-%s" % (runtime.label, kind))
+        tracer = processes.Tracer(runtime.processes(), log, workload="/bin/testbox")
         tracer.start()
         try:
             for _ in range(options.n_counts):

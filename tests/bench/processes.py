@@ -40,7 +40,8 @@ def find(match, roots=()):
         if stat is None:
             continue
         parents[pid] = stat[0]
-        if pattern and pattern.search(_read("/proc/%d/cmdline" % pid).replace(b"\0", b" ").decode("utf-8", "replace").strip()):
+        words = _read("/proc/%d/cmdline" % pid).replace(b"\0", b" ").decode("utf-8", "replace").strip()
+        if pattern and words and pattern.search(words):
             found.add(pid)
     if roots:
         grown = True

@@ -16,7 +16,8 @@ ROWS = (
     ("pod up, cni", "ms", False), ("pod down, cni", "ms", False),
     ("ExecSync", "ms", False), ("CPU per ExecSync", "ms", False),
     ("exit to visible", "ms", False),
-    (r"ListContainers, \d+", "ms", False), (r"ListPodSandbox, \d+", "ms", False), (r"ListContainerStats, \d+", "ms", False),
+    (r"ListContainers, \d+", "ms", False), (r"ListPodSandbox, \d+", "ms", False),
+    (r"ListContainerStats, \d+", "ms", False),
     (r"CPU per ListContainerStats, \d+", "ms", False),
     (r"log, \d+ B lines", "MiB/s", True), (r"CPU per MiB of log, \d+ B lines", "ms", False),
     ("memory, idle", "MiB", False), (r"memory, \d+ pods", "MiB", False), (r"memory of a shim, \d+ pods", "KiB", False),
@@ -65,8 +66,8 @@ def table(results):
             quotient = ratio(row, label, base)
             cells += [number(row[3][label]), "–" if quotient is None else "**%s×**" % number(quotient)]
         lines.append("| " + " | ".join(cells) + " |")
-    notes = ["", "Medians of %d interleaved rounds (log floods and counts: fewer) in one run; ratios are ratios of medians."
-             % results["n"]]
+    notes = ["", "Medians of %d interleaved rounds (log floods and counts: fewer) in one run; ratios are ratios of "
+             "medians." % results["n"]]
     notes += ["%s is %s." % (r["label"], r["version"]) for r in results["runtimes"] if r["version"]]
     return "\n".join(lines + notes) + "\n"
 
@@ -104,8 +105,8 @@ def plot(results):
     out = ['<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d" '
            'font-family="sans-serif" font-size="12">' % (width, height, width, height),
            '<rect width="100%" height="100%" fill="white"/>',
-           '<text x="%d" y="18" font-size="14" font-weight="bold">Times better than %s (ratios of medians, log scale)</text>'
-           % (10, escape(base))]
+           '<text x="10" y="18" font-size="14" font-weight="bold">'
+           'Times better than %s (ratios of medians, log scale)</text>' % escape(base)]
     for i, label in enumerate(others):
         out.append('<rect x="%d" y="28" width="11" height="11" fill="%s"/><text x="%d" y="38">%s</text>'
                    % (10 + i * 160, COLOURS[i % len(COLOURS)], 26 + i * 160, escape(label)))
