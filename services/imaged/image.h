@@ -50,6 +50,7 @@ typedef struct Hold {
         char container_id[ID_LENGTH + 1];
         Image *image; /* borrowed; counts us in n_holds */
         bool writable; /* a writable layer was prepared */
+        uint64_t measured_bytes, measured_inodes; /* of the writable layer, when it was last measured */
 } Hold;
 
 typedef struct ImageTable {
