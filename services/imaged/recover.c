@@ -4,6 +4,7 @@
 
 #include "ipc/edges/imaged-tree.h"
 #include "ipc/edges/imaged-tree.rows.h"
+#include "lib/clock.h"
 #include "lib/error.h"
 #include "lib/log.h"
 #include "services/imaged/imaged.h"

@@ -120,24 +120,12 @@ static int transfer_on_fetched(void *userdata, const Answer *answer)
                 return fold(r);
         const FetchResponse *response = transfer->result.response;
         transfer->result.http_status = response->http_status;
-        switch (response->outcome) {
-        case BULKHEAD__IMAGED_FETCH__FETCH_RESPONSE__OUTCOME__OK:
-                break;
-        case BULKHEAD__IMAGED_FETCH__FETCH_RESPONSE__OUTCOME__TOO_LARGE:
-                (void)transfer_fail(transfer, TRANSFER_E_TOO_LARGE, false, response->text);
-                break;
-        case BULKHEAD__IMAGED_FETCH__FETCH_RESPONSE__OUTCOME__STALLED:
-        case BULKHEAD__IMAGED_FETCH__FETCH_RESPONSE__OUTCOME__TRUNCATED:
-        case BULKHEAD__IMAGED_FETCH__FETCH_RESPONSE__OUTCOME__PROTOCOL:
-                (void)transfer_fail(transfer, TRANSFER_E_FAILED, true, response->text);
-                break;
-        case BULKHEAD__IMAGED_FETCH__FETCH_RESPONSE__OUTCOME__RESOLVE:
-        case BULKHEAD__IMAGED_FETCH__FETCH_RESPONSE__OUTCOME__CONNECT:
-        case BULKHEAD__IMAGED_FETCH__FETCH_RESPONSE__OUTCOME__TLS:
-        case BULKHEAD__IMAGED_FETCH__FETCH_RESPONSE__OUTCOME__REFUSED:
-        default:
-                (void)transfer_fail(transfer, TRANSFER_E_FAILED, false, response->text);
-                break;
+        if (response->outcome != BULKHEAD__IMAGED_FETCH__FETCH_RESPONSE__OUTCOME__OK) {
+                bool large = response->outcome == BULKHEAD__IMAGED_FETCH__FETCH_RESPONSE__OUTCOME__TOO_LARGE;
+                bool retry = response->outcome == BULKHEAD__IMAGED_FETCH__FETCH_RESPONSE__OUTCOME__STALLED ||
+                             response->outcome == BULKHEAD__IMAGED_FETCH__FETCH_RESPONSE__OUTCOME__TRUNCATED ||
+                             response->outcome == BULKHEAD__IMAGED_FETCH__FETCH_RESPONSE__OUTCOME__PROTOCOL;
+                (void)transfer_fail(transfer, large ? TRANSFER_E_TOO_LARGE : TRANSFER_E_FAILED, retry, response->text);
         }
         r = transfer->result.outcome ? 0 : transfer_drain(transfer, true);
         if (r < 0)

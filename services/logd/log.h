@@ -4,6 +4,7 @@
 /* The logs under way: one Log per container, its streams on the event loop. */
 
 #include "ipc/channel.h"
+#include "lib/strings.h"
 #include "services/logd/log-journal.h"
 
 struct event;
