@@ -43,7 +43,7 @@ const char *wire_outcome_name(int outcome)
         case WIRE_E_UNKNOWN:
                 return "no such message from this side";
         case WIRE_E_BODY:
-                return "body does not decode";
+                return "the body is not valid";
         }
         return outcome < 0 ? strerror(-outcome) : "unknown outcome";
 }
