@@ -55,7 +55,9 @@ size_t grpc_text_encode(char *to, size_t size, const char *text)
 
         while (*text) {
                 uint8_t first = (uint8_t)*text;
-                bool is_plain = first >= 0x20 && first <= 0x7e && first != '%';
+                /* No field value begins or ends with a space (RFC 9113, 8.2.1): nghttp2 refuses the whole list. */
+                bool is_edge = first == ' ' && (length == 0 || !text[1]);
+                bool is_plain = first >= 0x20 && first <= 0x7e && first != '%' && !is_edge;
                 size_t n = grpc_text_char_length(text);
 
                 if (length + (is_plain ? 1 : 3 * n) + 1 > size)
@@ -70,6 +72,8 @@ size_t grpc_text_encode(char *to, size_t size, const char *text)
                         to[length++] = digits[(uint8_t)*text & 15];
                 }
         }
+        while (length > 0 && to[length - 1] == ' ') /* cut off behind it */
+                length--;
         to[length] = '\0';
         return length;
 }
