@@ -18,6 +18,8 @@
 #define CHANNEL_INBOUND_MAX 4096                   /* requests of the peer that we have not answered */
 #define CHANNEL_QUEUE_BYTES_MAX (64 * 1024 * 1024) /* what a peer that does not read makes us hold */
 #define CHANNEL_QUEUE_FRAMES_MAX 16384
+#define CHANNEL_FLIGHT_BYTES_MAX (64 * 1024 * 1024) /* in memory files that lie in the peer's socket */
+#define CHANNEL_FLIGHT_RETRY_USEC 2000
 
 typedef enum CallState {
         CALL_STATE_QUEUED,    /* not sent: survives the loss of a peer */
@@ -67,6 +69,7 @@ struct Channel {
         struct event *write_event;    /* owned; NULL without a peer */
         struct event *deadline_event; /* owned */
         struct event *deferred_event; /* owned */
+        struct event *flight_event;   /* owned */
         int fd;                       /* owned; -1 without a peer */
         uint32_t generation;          /* of the peer that is there; 0 without one */
         uint32_t last_generation;
@@ -87,6 +90,7 @@ struct Channel {
         size_t n_inbound;
         size_t n_queued;
         size_t queued_bytes;
+        size_t flight_bytes; /* sent in memory files since the peer's socket was last seen empty */
         char why[160];
 };
 
@@ -107,6 +111,7 @@ enum { CHANNEL_E_FULL = 1 };
 int channel_send(Channel *channel, const MessageRow *row, uint16_t flags, uint32_t request_id, const void *payload,
                  size_t n, const int *fds, size_t n_fds, ChannelCall *call);
 void channel_queue_pump(Channel *channel);
+void channel_on_flight(evutil_socket_t fd, short events, void *userdata);
 /* Forgets what was meant for the peer that is lost; requests stay. */
 void channel_queue_lose(Channel *channel);
 ChannelOut *channel_out_free(Channel *channel, ChannelOut *out);

@@ -7,6 +7,37 @@
 #include "lib/error.h"
 
 #include <fcntl.h>
+#include <linux/sock_diag.h>
+#include <sys/socket.h>
+
+static bool channel_may_send(Channel *channel, const WireHeader *header)
+{
+        uint32_t memory[SK_MEMINFO_VARS] = {0};
+        socklen_t size = sizeof(memory);
+
+        if (!(header->flags & WIRE_FLAG_MEMFD) || channel->flight_bytes == 0)
+                return true;
+        if (getsockopt(channel->fd, SOL_SOCKET, SO_MEMINFO, memory, &size) == 0 && memory[SK_MEMINFO_WMEM_ALLOC] == 0)
+                channel->flight_bytes = 0;
+        return channel->flight_bytes + header->length <= CHANNEL_FLIGHT_BYTES_MAX;
+}
+
+static int channel_transmit(Channel *channel, const WireHeader *header, const void *payload, const int *fds,
+                            size_t n_fds)
+{
+        int r = wire_send_frame(channel->fd, header, payload, fds, n_fds);
+
+        if (r == 0 && (header->flags & WIRE_FLAG_MEMFD))
+                channel->flight_bytes += header->length;
+        return r < 0 ? fold(r) : r;
+}
+
+void channel_on_flight(evutil_socket_t fd, short events, void *userdata)
+{
+        (void)fd;
+        (void)events;
+        channel_queue_pump(userdata);
+}
 
 ChannelOut *channel_out_free(Channel *channel, ChannelOut *out)
 {
@@ -80,9 +111,9 @@ static int channel_send_now(Channel *channel, const WireHeader *header, const vo
 {
         int r;
 
-        if (channel->fd < 0 || !list_is_empty(&channel->queue))
+        if (channel->fd < 0 || !list_is_empty(&channel->queue) || !channel_may_send(channel, header))
                 return CHANNEL_E_FULL;
-        r = wire_send_frame(channel->fd, header, payload, fds, n_fds);
+        r = channel_transmit(channel, header, payload, fds, n_fds);
         if (r == 0)
                 return 0;
         /* ETOOMANYREFS, ENOMEM: the kernel cannot hold what this peer has not taken. */
@@ -144,7 +175,16 @@ void channel_queue_pump(Channel *channel)
 {
         while (channel->fd >= 0 && !list_is_empty(&channel->queue)) {
                 ChannelOut *out = list_first(&channel->queue, ChannelOut, link);
-                int r = wire_send_frame(channel->fd, &out->header, out->payload, out->fds, out->n_fds);
+                int r;
+
+                if (!channel_may_send(channel, &out->header)) {
+                        const struct timeval after = {.tv_usec = CHANNEL_FLIGHT_RETRY_USEC};
+
+                        if (event_add(channel->flight_event, &after) < 0)
+                                channel_fail(channel, error_origin(-ENOMEM));
+                        return;
+                }
+                r = channel_transmit(channel, &out->header, out->payload, out->fds, out->n_fds);
 
                 if (r == WIRE_E_AGAIN) {
                         if (event_add(channel->write_event, NULL) < 0)

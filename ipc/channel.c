@@ -89,6 +89,8 @@ void channel_drop(Channel *channel, const char *why)
         (void)snprintf(channel->why, sizeof(channel->why), "%s", why);
         event_free(TAKE_PTR(channel->read_event));
         event_free(TAKE_PTR(channel->write_event));
+        (void)event_del(channel->flight_event);
+        channel->flight_bytes = 0;
         channel->fd = fd_close(channel->fd);
         channel->generation = 0;
         channel->tell_lost = true;
@@ -131,8 +133,11 @@ static void channel_flush(Channel *channel)
 
 static void channel_destroy(Channel *channel)
 {
-        event_free(channel->deadline_event);
-        event_free(channel->deferred_event);
+        struct event *events[] = {channel->deadline_event, channel->deferred_event, channel->flight_event};
+
+        for (size_t i = 0; i < ARRAY_SIZE(events); i++)
+                if (events[i])
+                        event_free(events[i]);
         free(channel);
 }
 
@@ -264,7 +269,8 @@ int channel_new(Channel **ret, struct event_base *base, const ChannelSpec *spec)
         list_init(&channel->queue);
         channel->deadline_event = event_new(base, -1, 0, channel_on_deadline, channel);
         channel->deferred_event = event_new(base, -1, 0, channel_on_deferred, channel);
-        if (!channel->deadline_event || !channel->deferred_event)
+        channel->flight_event = event_new(base, -1, 0, channel_on_flight, channel);
+        if (!channel->deadline_event || !channel->deferred_event || !channel->flight_event)
                 return error_origin(-ENOMEM);
         *ret = TAKE_PTR(channel);
         return 0;
@@ -279,15 +285,12 @@ Channel *channel_free(Channel *channel)
         channel_calls_free(channel);
         channel_inbound_free(channel);
         if (channel->busy > 0) {
+                /* channel_leave() does the rest. */
                 (void)event_del(channel->deadline_event);
                 (void)event_del(channel->deferred_event);
-                return NULL;
+        } else {
+                channel_destroy(channel);
         }
-        if (channel->deadline_event)
-                event_free(TAKE_PTR(channel->deadline_event));
-        if (channel->deferred_event)
-                event_free(TAKE_PTR(channel->deferred_event));
-        free(channel);
         return NULL;
 }
 
