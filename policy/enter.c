@@ -10,6 +10,7 @@
 #include "policy/rows.h"
 #include <grp.h>
 #include <linux/seccomp.h>
+#include <linux/capability.h>
 #include <linux/securebits.h>
 #include <sched.h>
 #include <sys/prctl.h>
@@ -73,16 +74,31 @@ static int policy_enter_securebits(void)
         return prctl(PR_SET_SECUREBITS, bits, 0, 0, 0) < 0 ? error_origin(negative_errno()) : 0;
 }
 
+/* What of the row there is at all: root of a nested node or of a container may lack some. */
+static int policy_enter_capabilities(const PolicyRow *row, uint64_t *ret)
+{
+        struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+        struct __user_cap_data_struct data[2];
+
+        if (syscall(SYS_capget, &header, data) < 0)
+                return error_origin(negative_errno());
+        *ret = row->capabilities & (data[0].permitted | (uint64_t)data[1].permitted << 32);
+        return 0;
+}
+
 static int policy_enter_user(const PolicyRow *row, uint32_t uid)
 {
-        int r = capability_bound(row->capabilities);
+        uint64_t capabilities = 0;
+        int r = policy_enter_capabilities(row, &capabilities);
+        if (r == 0)
+                r = capability_bound(capabilities);
         if (r == 0)
                 r = policy_enter_securebits();
         if (r)
                 return fold(r);
         if (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0)
                 return error_origin(negative_errno());
-        r = capability_set(row->capabilities);
+        r = capability_set(capabilities);
         return r ? fold(r) : 0;
 }
 

@@ -385,6 +385,13 @@ static const Rule rules_network_setup[] = {
 };
 SET(network_setup);
 
+/* Making a pod's namespaces in a child, and the loop of a pod's init, whose own filter is smaller still. */
+static const Rule rules_pod[] = {
+        ALLOW_IF("socketpair", 0, U32, AF_UNIX, "the child that leaves the host's namespaces talks to the hand"),
+        ALLOW("rt_sigtimedwait", "the init waits for children"),
+};
+SET(pod);
+
 /* The shim: waits, hands out its fds when containerd comes back. */
 static const Rule rules_shim[] = {
         ALLOW("accept4", "containerd reconnects"),
@@ -410,7 +417,7 @@ const RuleSet *const rule_sets[POLICY_N][RULE_SETS_MAX] = {
                                     &set_drop, &set_processes, &set_pipes),
         [POLICY_SANDBOXD] = SETS(&set_loop, &set_files),
         [POLICY_SANDBOXD_SETUP] = SETS(&set_files, &set_trees, &set_mounts, &set_namespaces, &set_fork, &set_restrict,
-                                       &set_drop, &set_processes, &set_pipes, &set_network_setup),
+                                       &set_drop, &set_processes, &set_pipes, &set_network_setup, &set_pod),
         [POLICY_CONTAINERD] = SETS(&set_loop, &set_files, &set_pipes),
         [POLICY_CONTAINERD_SETUP] = SETS(&set_files, &set_trees, &set_mounts, &set_namespaces, &set_fork, &set_restrict,
                                          &set_drop, &set_processes, &set_pipes),
