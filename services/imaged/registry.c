@@ -241,11 +241,18 @@ static int registry_on_token(void *userdata, TransferResult *result)
 /* Percent-encodes what is not plainly allowed in a query value. */
 static char *registry_escape(const char *value)
 {
+        static const char digits[] = "0123456789ABCDEF";
         char *escaped = malloc(strlen(value) * 3 + 1), *to = escaped;
         for (const char *p = value; escaped && *p; p++) {
                 bool plain = (*p >= '0' && *p <= '9') || (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
                              strchr("-_.~:/,", *p);
-                to += plain ? sprintf(to, "%c", *p) : sprintf(to, "%%%02X", (unsigned char)*p);
+                if (plain) {
+                        *to++ = *p;
+                        continue;
+                }
+                *to++ = '%';
+                *to++ = digits[(unsigned char)*p >> 4];
+                *to++ = digits[*p & 15];
         }
         if (escaped)
                 *to = '\0';
