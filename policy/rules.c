@@ -389,6 +389,8 @@ SET(network_setup);
 static const Rule rules_pod[] = {
         ALLOW_IF("socketpair", 0, U32, AF_UNIX, "the child that leaves the host's namespaces talks to the hand"),
         ALLOW("rt_sigtimedwait", "the init waits for children"),
+        ALLOW("fchmodat", "modes of a pod's files"),
+        ALLOW("fchownat", "a pod's files belong to its root"),
 };
 SET(pod);
 
@@ -416,7 +418,7 @@ const RuleSet *const rule_sets[POLICY_N][RULE_SETS_MAX] = {
         [POLICY_IMAGED_TREE] = SETS(&set_files, &set_trees, &set_mounts, &set_namespaces, &set_fork, &set_restrict,
                                     &set_drop, &set_processes, &set_pipes),
         [POLICY_SANDBOXD] = SETS(&set_loop, &set_files),
-        [POLICY_SANDBOXD_SETUP] = SETS(&set_files, &set_trees, &set_mounts, &set_namespaces, &set_fork, &set_restrict,
+        [POLICY_SANDBOXD_SETUP] = SETS(&set_files, &set_mounts, &set_namespaces, &set_fork, &set_restrict,
                                        &set_drop, &set_processes, &set_pipes, &set_network_setup, &set_pod),
         [POLICY_CONTAINERD] = SETS(&set_loop, &set_files, &set_pipes),
         [POLICY_CONTAINERD_SETUP] = SETS(&set_files, &set_trees, &set_mounts, &set_namespaces, &set_fork, &set_restrict,

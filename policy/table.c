@@ -122,12 +122,9 @@ const PolicyRow policy_rows[POLICY_N] = {
                 .confined = true,
                 .process = PROCESS_SANDBOXD_SETUP,
                 .user = POLICY_USER_ROOT,
-                /* SYS_ADMIN: namespaces, mounts of pins, setns. NET_ADMIN: lo up, net sysctls. SETUID, SETGID: maps and the
-                 * identity inside a new user namespace. The file capabilities: directories and pins below ours. SYS_PTRACE:
-                 * /proc/<pid>/ns of a pod's init. KILL: that init. SYS_RESOURCE: kernel.shm* sysctls. */
-                .capabilities = CAP(SYS_ADMIN) | CAP(NET_ADMIN) | CAP(SETUID) | CAP(SETGID) | CAP(SETPCAP) | CAP(CHOWN) |
-                                CAP(FOWNER) | CAP(DAC_OVERRIDE) | CAP(KILL) | CAP(SYS_PTRACE) | CAP(SYS_CHROOT) |
-                                CAP(SYS_RESOURCE),
+                /* SYS_ADMIN: namespaces, mounts of pins, setns. NET_ADMIN: lo up, net sysctls. SETUID, SETGID: maps, and the
+                 * user of a pod's init. CHOWN: pod files that belong to the pod's root. KILL: that init. */
+                .capabilities = CAP(SYS_ADMIN) | CAP(NET_ADMIN) | CAP(SETUID) | CAP(SETGID) | CAP(CHOWN) | CAP(KILL),
                 .root = POLICY_ROOT_HOST,
                 .landlock = POLICY_LANDLOCK_NONE, /* forbids mounting */
                 .seccomp = true,

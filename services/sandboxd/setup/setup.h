@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* sandboxd-setup: the namespaces and files of one pod, by the pod's id and its permit alone. */
+
+#include "ipc/edges/sandboxd-setup.h"
+#include "services/hand.h"
+#include "services/sandboxd/refusal.h"
+
+#define SETUP_NETNS_DIR "/run/netns" /* where iproute2 and the CNI world look */
+#define SETUP_PATH_MAX 512
+
+typedef struct Setup {
+        Hand *hand;
+} Setup;
+
+/* pods.c: what a pod's directory remembers, and what is there. */
+
+typedef struct PodRecord {
+        char magic[8]; /* "BHPOD1" */
+        uint32_t flags; /* PERMIT_FLAG_* */
+        uint32_t userns_host_id, userns_length;
+} PodRecord;
+
+typedef enum PodPath {
+        POD_PATH_FILES,    /* <runtime_dir>/pods/<id>: a tmpfs with resolv.conf, hostname, shm/ and the record */
+        POD_PATH_SHM,
+        POD_PATH_PINS,     /* <runtime_dir>/ns/<id> */
+        POD_PATH_USER,
+        POD_PATH_IPC,
+        POD_PATH_UTS,
+        POD_PATH_PID,
+        POD_PATH_NETWORK,  /* SETUP_NETNS_DIR/<instance>bh-<id> */
+        POD_PATH_N,
+} PodPath;
+
+/* Does a pod with these PERMIT_FLAG_* flags have a namespace of that kind, what is it called, and which CLONE_NEW* is it? */
+bool pod_has_pin(uint32_t flags, PodPath which);
+const char *pod_pin_name(PodPath which);
+int pod_pin_type(PodPath which);
+
+/* id is valid (checked by the caller). -ENAMETOOLONG is a configuration that linkd should have refused. */
+int pod_path(const Setup *setup, const char *id, PodPath which, char ret[SETUP_PATH_MAX]);
+/* Directories that all pods share, and SETUP_NETNS_DIR as a shared mount. */
+int pod_prepare_host(const Setup *setup);
+/* Writes the record: the pod is complete. */
+int pod_commit(const Setup *setup, const char *id, const PodRecord *record);
+/* Fills made; ret_pidfd is the init's where the pod has one (-1 else). exists is 0 unless everything that the record
+ * promises is there. */
+int pod_status(const Setup *setup, const char *id, SetupMade *made, int *ret_pidfd);
+/* Ends the init, removes pins, mounts and directories, whatever of them is there. 0 also if nothing was. */
+int pod_remove(const Setup *setup, const char *id, Refusal *refusal);
+int pod_list(const Setup *setup, uint32_t offset, SetupListed *listed);
+
+/* files.c */
+int files_make(const Setup *setup, const SetupMake *make);
+/* The name that the pod's processes see: written once the UTS namespace has it. */
+int files_write_hostname(const Setup *setup, const SetupMake *make, const char *hostname);
+
+/* namespaces.c: makes, fills and pins the namespaces that the permit's flags ask for. hostname receives the name in
+ * effect. */
+int namespaces_make(const Setup *setup, const SetupMake *make, char hostname[65], Refusal *refusal);
+
+/* init.c: the first process of a shared PID namespace; never returns. go_fd: nothing has to be read from it for the init
+ * to stay; end of file means that the maker died, and so does the init. */
+_Noreturn void init_run(const char *root_path, uint32_t id_in_namespace, int go_fd);
+/* Finds it through the pinned namespace: no process id is remembered, so none can be somebody else's by now.
+ * ret_pidfd -1: there is none (any more). */
+int init_find(const char *pin_path, int *ret_pidfd);
+/* SIGKILL and the end of it. */
+int init_kill(const char *pin_path);
+int init_pid(int pidfd, int32_t *ret_pid);
