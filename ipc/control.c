@@ -15,6 +15,7 @@ typedef struct ControlRule {
 static const ControlRule control_rules[CONTROL_TYPE_N] = {
         [CONTROL_HELLO] = {"hello", sizeof(ControlHello)},
         [CONTROL_STATE] = {"state", sizeof(ControlState)},
+        [CONTROL_EDGE_LOST] = {"edge-lost", sizeof(ControlEdgeLost)},
         [CONTROL_CONFIG] = {"config", sizeof(ControlConfig), .has_tail = true},
         [CONTROL_KEY] = {"key", sizeof(ControlKey)},
         [CONTROL_NAMED_FD] = {"named-fd", sizeof(ControlNamedFd), .has_fd = true},
@@ -26,15 +27,15 @@ static const ControlRule control_rules[CONTROL_TYPE_N] = {
         [CONTROL_START_FILES_END] = {"start-files-end", 0},
         [CONTROL_START_MEMORY] = {"start-memory", 0, .has_fd = true},
         [CONTROL_START_CHILD] = {"start-child", sizeof(ControlChild), .has_fd = true, .may_lack_fd = true},
-        [CONTROL_START_LISTENER] = {"start-listener", sizeof(ControlListener), .has_fd = true},
+        [CONTROL_START_KEPT] = {"start-kept", sizeof(ControlKept), .has_fd = true},
         [CONTROL_START_READY] = {"start-ready", 0},
+        [CONTROL_KEEP] = {"keep", sizeof(ControlKept), .has_fd = true},
         [CONTROL_PLAN] = {"plan", sizeof(ControlPlan)},
         [CONTROL_SPAWN] = {"spawn", sizeof(ControlRow)},
         [CONTROL_KILL] = {"kill", sizeof(ControlRow)},
         [CONTROL_STATUS] = {"status", sizeof(ControlStatus)},
 };
 
-_Static_assert(sizeof(ControlPlan) <= CONTROL_PAYLOAD_MAX, "a plan fits into one frame");
 _Static_assert(sizeof(ControlConfig) + sizeof(ConfigImaged) <= CONTROL_PAYLOAD_MAX, "the largest section fits");
 
 const char *control_type_name(ControlType type)
@@ -56,6 +57,7 @@ static void control_terminate(ControlFrame *f)
                 TERMINATE(f->config.common.runtime_dir);
                 TERMINATE(f->config.common.libexec_dir);
                 TERMINATE(f->config.common.boot_id);
+                TERMINATE(f->config.common.stream_url);
                 break;
         case CONTROL_NAMED_FD:
                 TERMINATE(f->named_fd.name);
@@ -63,19 +65,17 @@ static void control_terminate(ControlFrame *f)
         case CONTROL_START_FILE:
                 TERMINATE(f->file.path);
                 break;
-        case CONTROL_START_LISTENER:
-                TERMINATE(f->listener.name);
+        case CONTROL_START_KEPT:
+        case CONTROL_KEEP:
+                TERMINATE(f->kept.name);
                 break;
         case CONTROL_PLAN:
                 TERMINATE(f->plan.libexec_dir);
-                TERMINATE(f->plan.lock_path);
                 TERMINATE(f->plan.cgroup_dir);
-                for (size_t i = 0; i < CONTROL_DIRECTORIES_MAX; i++)
-                        TERMINATE(f->plan.directories[i].path);
-                for (size_t i = 0; i < CONTROL_LISTENERS_MAX; i++)
-                        TERMINATE(f->plan.listeners[i].name);
+                TERMINATE(f->plan.socket_path);
                 break;
         case CONTROL_STATE:
+        case CONTROL_EDGE_LOST:
         case CONTROL_KEY:
         case CONTROL_GO:
         case CONTROL_EDGE:

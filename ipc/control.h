@@ -3,7 +3,7 @@
 
 /* Control channels: SOCK_SEQPACKET pairs, one datagram is one fixed frame, libc only. Two kinds speak it:
  * - linkd and each daemon: the daemon's end is fd 3. linkd sends config, keys, named fds, then go, then edges.
- * - linkd-start and linkd: linkd's end is fd 3. linkd-start opens files and sockets, linkd says which rows to start.
+ * - linkd-start and linkd: linkd's end is fd 3. linkd-start opens the configuration, linkd says which rows to start.
  * linkd-start keeps a duplicate of linkd's end of every channel, so that a restart of linkd is invisible to the others. */
 
 #include "ipc/config.h"
@@ -19,6 +19,7 @@ typedef enum ControlType {
         /* daemon -> linkd */
         CONTROL_HELLO = 1,
         CONTROL_STATE,
+        CONTROL_EDGE_LOST,
 
         /* linkd -> daemon */
         CONTROL_CONFIG,
@@ -30,18 +31,19 @@ typedef enum ControlType {
         CONTROL_STOP,
 
         /* linkd-start -> linkd */
-        CONTROL_START_FILE,    /* a configuration file, opened for reading; in the order of merging */
+        CONTROL_START_MEMORY,    /* the memfd that outlives linkd: keys, generations, the configuration in force */
+        CONTROL_START_FILE,      /* a configuration file, opened for reading; in the order of merging */
         CONTROL_START_FILES_END, /* all files are there: (re)load */
-        CONTROL_START_MEMORY,  /* the memfd that outlives linkd: keys and generations */
-        CONTROL_START_CHILD,   /* row, pid, incarnation and linkd's end of its channel */
-        CONTROL_START_LISTENER, /* a bound socket that a daemon will get as a named fd */
-        CONTROL_START_READY,   /* everything that plan asked for exists (or had existed: linkd was restarted) */
+        CONTROL_START_CHILD,     /* row, pid, incarnation and linkd's end of its channel */
+        CONTROL_START_KEPT,      /* what linkd gave to keep, after it was restarted */
+        CONTROL_START_READY,     /* all of that has been said */
 
         /* linkd -> linkd-start */
-        CONTROL_PLAN,          /* directories, listeners, groups: obeyed once */
-        CONTROL_SPAWN,         /* a row number */
-        CONTROL_KILL,          /* a row that does not answer any more: it is killed and started anew */
-        CONTROL_STATUS,        /* all daemons are ready, or not any more */
+        CONTROL_KEEP,            /* a listener or a lock that must outlive linkd */
+        CONTROL_PLAN,            /* where the programs are; obeyed once */
+        CONTROL_SPAWN,           /* a row number */
+        CONTROL_KILL,            /* a row that does not answer any more: it is killed and started anew */
+        CONTROL_STATUS,          /* all daemons are ready, or not any more */
 
         CONTROL_TYPE_N
 } ControlType;
@@ -89,6 +91,13 @@ typedef struct ControlEdge {
         uint32_t generation;
 } ControlEdge;
 
+/* This process closed the edge, or found it closed. violation: what the peer sent was not legal; linkd restarts that peer. */
+typedef struct ControlEdgeLost {
+        uint32_t edge;
+        uint32_t generation;
+        uint32_t violation; /* bool */
+} ControlEdgeLost;
+
 typedef struct ControlLogLevel {
         uint32_t level;
 } ControlLogLevel;
@@ -103,40 +112,14 @@ typedef struct ControlChild {
         uint32_t incarnation; /* counts the starts of this row, from 1 */
 } ControlChild;
 
-typedef struct ControlListener {
-        char name[CONTROL_FD_NAME_MAX];
-        uint16_t port; /* TCP: the port that was bound, host order */
-        uint16_t padding;
-} ControlListener;
-
-#define CONTROL_DIRECTORIES_MAX 40
-#define CONTROL_LISTENERS_MAX 4
-
-/* Made if it is missing. If it exists it must be a real directory of this owner with no wider mode, else the start is
- * refused; only directories with `shared` set (those above ours, such as /var/lib) are taken as they are. */
-typedef struct ControlDirectory {
-        char path[CONFIG_PATH_MAX];
-        uint32_t uid, gid, mode;
-        uint32_t shared;
-} ControlDirectory;
-
-typedef struct ControlListen {
-        char name[CONTROL_FD_NAME_MAX];
-        uint32_t family;   /* AF_UNIX, AF_INET, AF_INET6 */
-        uint32_t gid;      /* AF_UNIX: the socket is 0660 root:gid */
-        char address[108]; /* AF_UNIX: path; else the 4 or 16 bytes of the address */
-        uint16_t port;
-        uint16_t padding;
-} ControlListen;
+typedef struct ControlKept {
+        char name[CONTROL_FD_NAME_MAX]; /* of the named fd that a daemon gets, or "lock" */
+} ControlKept;
 
 typedef struct ControlPlan {
         char libexec_dir[CONFIG_PATH_MAX];
-        char lock_path[CONFIG_PATH_MAX];   /* held by linkd-start: one suite per runtime directory; holds its pid */
         char cgroup_dir[CONFIG_PATH_MAX];  /* the daemons' cgroup (v2), "" for none */
-        uint32_t n_directories;
-        uint32_t n_listeners;
-        ControlDirectory directories[CONTROL_DIRECTORIES_MAX];
-        ControlListen listeners[CONTROL_LISTENERS_MAX];
+        char socket_path[CONFIG_PATH_MAX]; /* removed at the end */
 } ControlPlan;
 
 typedef struct ControlRow {
@@ -158,10 +141,11 @@ typedef struct ControlFrame {
                 ControlKey key;
                 ControlNamedFd named_fd;
                 ControlEdge edge;
+                ControlEdgeLost edge_lost;
                 ControlLogLevel log_level;
                 ControlFile file;
                 ControlChild child;
-                ControlListener listener;
+                ControlKept kept;
                 ControlPlan plan;
                 ControlRow row;
                 ControlStatus status;

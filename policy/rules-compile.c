@@ -3,7 +3,6 @@
 #include "lib/fd.h"
 #include "lib/strings.h"
 #include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <seccomp.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -87,92 +86,24 @@ static int rule_add(scmp_filter_ctx filter, const Rule *rule)
         return r;
 }
 
-/* "These arguments are allowed, all others get an errno" of one call: libseccomp cannot say that (a rule without
- * arguments replaces those with arguments), so such calls are decided by code of our own in front of libseccomp's. */
-static bool rule_is_mixed(const Rule *const *rules, size_t n, const Rule *rule)
+/* libseccomp lets a rule without arguments replace those with arguments, so "these arguments are allowed, all others get an
+ * errno" cannot be said: name the arguments that get the errno too. */
+static int rules_check(PolicyId id, const Rule *const *rules, size_t n)
 {
-        bool conditional = false, unconditional = false;
-
-        for (size_t i = 0; i < n; i++) {
-                if (!str_equal(rules[i]->call, rule->call))
-                        continue;
-                conditional = conditional || (rules[i]->action == RULE_ALLOW && rule_is_conditional(rules[i]));
-                unconditional = unconditional || (rules[i]->action == RULE_ERRNO && !rule_is_conditional(rules[i]));
-        }
-        return conditional && unconditional;
-}
-
-#define PREFIX_MAX 1024
-
-typedef struct Prefix {
-        struct sock_filter code[PREFIX_MAX];
-        size_t n;
-} Prefix;
-
-static void prefix_add(Prefix *prefix, uint16_t code, uint32_t k, size_t jump_true, size_t jump_false)
-{
-        if (prefix->n < PREFIX_MAX)
-                prefix->code[prefix->n++] =
-                        (struct sock_filter){.code = code, .jt = (uint8_t)jump_true, .jf = (uint8_t)jump_false, .k = k};
-}
-
-#define PREFIX_COMPARISON 6 /* instructions of one half of an argument's comparison times two */
-
-/* Both halves of (argument & mask) == value, else over the rest of the alternative: n_left instructions follow. */
-static void prefix_add_comparison(Prefix *prefix, const RuleArgument *a, size_t n_left)
-{
-        uint32_t low = offsetof(struct seccomp_data, args) + a->index * sizeof(uint64_t);
-
-        prefix_add(prefix, BPF_LD | BPF_W | BPF_ABS, low, 0, 0); /* little endian, as all that we build for */
-        prefix_add(prefix, BPF_ALU | BPF_AND | BPF_K, (uint32_t)a->mask, 0, 0);
-        prefix_add(prefix, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)a->value, 0, n_left + 3);
-        prefix_add(prefix, BPF_LD | BPF_W | BPF_ABS, low + sizeof(uint32_t), 0, 0);
-        prefix_add(prefix, BPF_ALU | BPF_AND | BPF_K, (uint32_t)(a->mask >> 32), 0, 0);
-        prefix_add(prefix, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)(a->value >> 32), 0, n_left);
-}
-
-static void prefix_add_call(Prefix *prefix, const Rule *const *rules, size_t n, const Rule *fallback)
-{
-        size_t n_code = 1; /* the errno at the end */
-
         for (size_t i = 0; i < n; i++)
-                if (str_equal(rules[i]->call, fallback->call) && rules[i]->action == RULE_ALLOW)
-                        n_code += PREFIX_COMPARISON * (size_t)(1 + rules[i]->arguments[1].used) + 1;
-        prefix_add(prefix, BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr), 0, 0);
-        prefix_add(prefix, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)seccomp_syscall_resolve_name(fallback->call), 1, 0);
-        prefix_add(prefix, BPF_JMP | BPF_JA, (uint32_t)n_code, 0, 0);
-        for (size_t i = 0; i < n; i++) {
-                const Rule *rule = rules[i];
-                if (!str_equal(rule->call, fallback->call) || rule->action != RULE_ALLOW)
-                        continue;
-                prefix_add_comparison(prefix, &rule->arguments[0], rule->arguments[1].used ? PREFIX_COMPARISON + 1 : 1);
-                if (rule->arguments[1].used)
-                        prefix_add_comparison(prefix, &rule->arguments[1], 1);
-                prefix_add(prefix, BPF_RET | BPF_K, SECCOMP_RET_ALLOW, 0, 0);
-        }
-        prefix_add(prefix, BPF_RET | BPF_K, SECCOMP_RET_ERRNO | fallback->error, 0, 0);
-}
-
-/* For another architecture's calls it is jumped over; libseccomp's part kills those. */
-static int prefix_make(Prefix *prefix, const Rule *const *rules, size_t n)
-{
-        prefix_add(prefix, BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch), 0, 0);
-        prefix_add(prefix, BPF_JMP | BPF_JEQ | BPF_K, seccomp_arch_native(), 1, 0);
-        prefix_add(prefix, BPF_JMP | BPF_JA, 0, 0, 0);
-        for (size_t i = 0; i < n; i++)
-                if (rules[i]->action == RULE_ERRNO && !rule_is_conditional(rules[i]) && rule_is_mixed(rules, n, rules[i]) &&
-                    seccomp_syscall_resolve_name(rules[i]->call) >= 0)
-                        prefix_add_call(prefix, rules, n, rules[i]);
-        if (prefix->n >= PREFIX_MAX)
-                return -E2BIG;
-        prefix->code[2].k = (uint32_t)(prefix->n - 3);
+                for (size_t j = 0; j < n; j++)
+                        if (str_equal(rules[i]->call, rules[j]->call) && rule_is_conditional(rules[i]) &&
+                            !rule_is_conditional(rules[j])) {
+                                fprintf(stderr, "rules: %s has rules with and without arguments in row %d\n",
+                                        rules[i]->call, id);
+                                return -EINVAL;
+                        }
         return 0;
 }
 
 int rules_compile(PolicyId id, struct sock_filter **ret, size_t *ret_n)
 {
         const Rule *rules[RULES_MAX];
-        Prefix prefix = {.n = 0};
         size_t n = rules_resolve(id, rules);
         scmp_filter_ctx filter = seccomp_init(POLICY_LOG ? SCMP_ACT_LOG : SCMP_ACT_KILL_PROCESS);
         _cleanup_free_ struct sock_filter *code = NULL;
@@ -182,14 +113,13 @@ int rules_compile(PolicyId id, struct sock_filter **ret, size_t *ret_n)
 
         if (!filter)
                 return -ENOMEM;
-        r = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
+        r = rules_check(id, rules, n);
+        if (r == 0)
+                r = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
         if (r == 0)
                 r = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
         for (size_t i = 0; r == 0 && i < n; i++)
-                if (!rule_is_mixed(rules, n, rules[i]))
-                        r = rule_add(filter, rules[i]);
-        if (r == 0)
-                r = prefix_make(&prefix, rules, n);
+                r = rule_add(filter, rules[i]);
         if (r == 0) {
                 fd = memfd_create("filter", MFD_CLOEXEC);
                 r = fd < 0 ? -errno : seccomp_export_bpf(filter, fd);
@@ -200,15 +130,13 @@ int rules_compile(PolicyId id, struct sock_filter **ret, size_t *ret_n)
 
         if (fstat(fd, &st) < 0)
                 return -errno;
-        size_t prefix_bytes = prefix.n * sizeof(struct sock_filter);
-        code = malloc(prefix_bytes + (size_t)st.st_size);
+        code = malloc((size_t)st.st_size);
         if (!code)
                 return -ENOMEM;
-        memcpy(code, prefix.code, prefix_bytes);
-        r = fd_pread_full(fd, code + prefix.n, (size_t)st.st_size, 0);
+        r = fd_pread_full(fd, code, (size_t)st.st_size, 0);
         if (r)
                 return r;
         *ret = TAKE_PTR(code);
-        *ret_n = prefix.n + (size_t)st.st_size / sizeof(struct sock_filter);
+        *ret_n = (size_t)st.st_size / sizeof(struct sock_filter);
         return 0;
 }

@@ -147,12 +147,14 @@ static int hand_on_frame(Hand *hand, ControlFrame *frame)
                 return 0;
         case CONTROL_HELLO:
         case CONTROL_STATE:
+        case CONTROL_EDGE_LOST:
+        case CONTROL_START_MEMORY:
         case CONTROL_START_FILE:
         case CONTROL_START_FILES_END:
-        case CONTROL_START_MEMORY:
         case CONTROL_START_CHILD:
-        case CONTROL_START_LISTENER:
+        case CONTROL_START_KEPT:
         case CONTROL_START_READY:
+        case CONTROL_KEEP:
         case CONTROL_PLAN:
         case CONTROL_SPAWN:
         case CONTROL_KILL:
@@ -301,6 +303,14 @@ static int hand_fork(Hand *hand, HandRequest *request)
         return 0;
 }
 
+static void hand_lose_edge(Hand *hand, bool violation)
+{
+        const ControlEdgeLost lost = {.edge = hand->spec->edge, .generation = hand->generation, .violation = violation};
+
+        hand->edge_fd = fd_close(hand->edge_fd);
+        (void)control_send(hand->control_fd, CONTROL_EDGE_LOST, &lost, NULL, 0, -1);
+}
+
 /* A violation or the brain's end: linkd restarts or re-wires whoever it was. */
 static int hand_on_edge_readable(Hand *hand)
 {
@@ -321,7 +331,7 @@ static int hand_on_edge_readable(Hand *hand)
                 return 0;
         if (r != WIRE_E_EOF)
                 log_warning("edge %s: the peer broke the protocol (%s); closing it", edge->name, wire_outcome_name(r));
-        hand->edge_fd = fd_close(hand->edge_fd);
+        hand_lose_edge(hand, r != WIRE_E_EOF);
         return 0;
 }
 

@@ -41,6 +41,8 @@ struct Service {
         int signal_fd;               /* owned */
         int state_fd;                /* owned */
         Channel *channels[EDGE_N];   /* owned; NULL where the process has no such edge */
+        uint32_t generations[EDGE_N]; /* as linkd said them */
+        uint64_t violations[EDGE_N];  /* reported to linkd already */
         ServiceNamedFd fds[SERVICE_NAMED_FDS_MAX];
         size_t n_fds;
         ServiceKey keys[CONTROL_KEY_N];
@@ -115,8 +117,36 @@ static int service_on_edge(Service *service, ControlFrame *frame)
         if (edge->edge >= EDGE_N || !service->channels[edge->edge])
                 return error_origin(-EPROTO);
         log_debug("edge %s has generation %u", topology_edges[edge->edge].name, edge->generation);
+        /* Replacing reports the old generation as lost, which linkd knows and ignores. */
         int r = channel_connect(service->channels[edge->edge], TAKE_FD(frame->fd), edge->generation);
+        service->generations[edge->edge] = edge->generation;
         return r ? fold(r) : 0;
+}
+
+/* Between the channel and the service's own hook: linkd learns that an edge ended while both processes live. */
+static void service_on_changed(void *userdata, Channel *channel, bool connected)
+{
+        Service *service = *(Service **)userdata;
+
+        for (size_t i = 0; i < service->spec->n_edges; i++) {
+                const ServiceEdge *edge = &service->spec->edges[i];
+                uint64_t violations;
+
+                if (service->channels[edge->edge] != channel)
+                        continue;
+                violations = channel_violations(channel);
+                if (!connected && service->row_state != ROW_STATE_STOPPING) {
+                        const ControlEdgeLost lost = {
+                                .edge = edge->edge,
+                                .generation = service->generations[edge->edge],
+                                .violation = violations > service->violations[edge->edge],
+                        };
+                        service->violations[edge->edge] = violations;
+                        (void)control_send(service->control_fd, CONTROL_EDGE_LOST, &lost, NULL, 0, -1);
+                }
+                if (edge->on_changed)
+                        edge->on_changed(userdata, channel, connected);
+        }
 }
 
 /* Ends the loop cleanly: a daemon that is stopped keeps nothing open that the next one needs. */
@@ -148,12 +178,14 @@ static int service_on_frame(Service *service, ControlFrame *frame)
                 return service_on_stop(service, "linkd asked");
         case CONTROL_HELLO:
         case CONTROL_STATE:
+        case CONTROL_EDGE_LOST:
+        case CONTROL_START_MEMORY:
         case CONTROL_START_FILE:
         case CONTROL_START_FILES_END:
-        case CONTROL_START_MEMORY:
         case CONTROL_START_CHILD:
-        case CONTROL_START_LISTENER:
+        case CONTROL_START_KEPT:
         case CONTROL_START_READY:
+        case CONTROL_KEEP:
         case CONTROL_PLAN:
         case CONTROL_SPAWN:
         case CONTROL_KILL:
@@ -275,7 +307,7 @@ static int service_make_channels(Service *service)
                         .side = is_a ? EDGE_SIDE_A : EDGE_SIDE_B,
                         .handlers = edge->handlers,
                         .on_cancelled = edge->on_cancelled,
-                        .on_changed = edge->on_changed,
+                        .on_changed = service_on_changed,
                         .userdata = service->context,
                 };
                 int r = channel_new(&service->channels[edge->edge], service->base, &spec);

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* What needs root, done once, before confinement; linkd-start then keeps the fds for linkds to come. */
+
+#include "lib/error.h"
+#include "lib/fd.h"
+#include "lib/log.h"
+#include "lib/strings.h"
+#include "policy/policy.h"
+#include "services/linkd/linkd.h"
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#define ACQUIRE_CA_DEFAULT "/etc/ssl/certs/ca-certificates.crt"
+#define ACQUIRE_BACKLOG 128
+
+/* A directory that is wider than it should be is not narrowed but refused: somebody may already have put something in
+ * (CVE-2021-41103, CVE-2024-25621). */
+static int acquire_directory(const char *path, uint32_t id, mode_t mode)
+{
+        struct stat st;
+
+        if (mkdir(path, mode) == 0) {
+                if (lchown(path, id, id) < 0 || chmod(path, mode) < 0)
+                        return error_origin(negative_errno());
+        } else if (errno != EEXIST) {
+                int r = negative_errno();
+                log_error("cannot make directory %s: %s", path, strerror(-r));
+                return error_origin(r);
+        }
+        if (lstat(path, &st) < 0)
+                return error_origin(negative_errno());
+        if (!S_ISDIR(st.st_mode) || st.st_uid != id || st.st_gid != id || (st.st_mode & 07777 & ~mode)) {
+                log_error("%s must be a directory of %u:%u with mode %04o at most, but is %u:%u %06o: look at what is in "
+                          "it, then correct or remove it",
+                          path, id, id, mode, st.st_uid, st.st_gid, st.st_mode);
+                return error_origin(-EPERM);
+        }
+        return 0;
+}
+
+/* What lies above our directories belongs to the system: made if missing, else taken as it is. */
+static int acquire_parents(const char *path)
+{
+        char part[CONFIG_PATH_MAX * 2];
+
+        (void)str_copy(part, sizeof(part), path);
+        for (char *p = strchr(part + 1, '/'); p; p = strchr(p + 1, '/')) {
+                *p = '\0';
+                if (mkdir(part, 0755) < 0 && errno != EEXIST) {
+                        int r = negative_errno();
+                        log_error("cannot make directory %s: %s", part, strerror(-r));
+                        return error_origin(r);
+                }
+                *p = '/';
+        }
+        return 0;
+}
+
+static int acquire_below(const char *base, const char *name, uint32_t id, mode_t mode)
+{
+        char path[CONFIG_PATH_MAX * 2];
+
+        (void)snprintf(path, sizeof(path), "%s/%s", base, name);
+        int r = acquire_directory(path, id, mode);
+        return r ? fold(r) : 0;
+}
+
+static int acquire_directories(const LinkdConfig *config)
+{
+        static const char *const state[] = {"layers", "writable", "imports", "import", "cni"};
+        static const char *const runtime[] = {"containers", "exits", "shims", "oci", "ns", "pods"};
+        const ConfigCommon *common = &config->common;
+        int r = acquire_parents(common->state_dir);
+
+        /* Nobody but root walks either tree from outside: brains see their part through a mount of their own. The runtime
+         * directory can be passed through, to the socket and nothing else. */
+        if (r == 0)
+                r = acquire_directory(common->state_dir, 0, 0700);
+        if (r == 0)
+                r = acquire_parents(common->runtime_dir);
+        if (r == 0)
+                r = acquire_directory(common->runtime_dir, 0, 0711);
+        if (r == 0)
+                r = acquire_parents(config->socket_path);
+        for (size_t i = 0; r == 0 && i < ARRAY_SIZE(state); i++)
+                r = acquire_below(common->state_dir, state[i], 0, 0700);
+        for (size_t i = 0; r == 0 && i < ARRAY_SIZE(runtime); i++)
+                r = acquire_below(common->runtime_dir, runtime[i], 0, 0700);
+        if (r == 0)
+                r = acquire_below(common->runtime_dir, "empty", 0, 0555);
+        for (ProcessId p = 0; r == 0 && p < PROCESS_N; p++)
+                if (policy_has_state((PolicyId)p))
+                        r = acquire_below(common->state_dir, topology_processes[p].name, policy_user(common, p), 0700);
+        return r ? fold(r) : 0;
+}
+
+static int acquire_lock(Linkd *linkd, const LinkdConfig *config)
+{
+        char path[CONFIG_PATH_MAX * 2], text[32];
+
+        (void)snprintf(path, sizeof(path), "%s/bulkhead.pid", config->common.runtime_dir);
+        _cleanup_fd_ int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+        if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0) {
+                int r = negative_errno();
+                log_error("cannot lock %s: %s", path,
+                          r == -EWOULDBLOCK ? "another suite runs there; stop it, or choose another runtime_dir"
+                                            : strerror(-r));
+                return error_origin(r);
+        }
+        int n = snprintf(text, sizeof(text), "%d\n", getppid()); /* linkd-start: the one to signal */
+        if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)n, 0) != n)
+                return error_origin(negative_errno());
+        int r = linkd_keep(linkd, "lock", TAKE_FD(fd));
+        return r ? fold(r) : 0;
+}
+
+/* What is left of a suite that was killed is removed; what somebody serves, or is no socket, is not. */
+static int acquire_clear_socket(const struct sockaddr_un *address)
+{
+        struct stat st;
+
+        if (lstat(address->sun_path, &st) < 0)
+                return errno == ENOENT ? 0 : error_origin(negative_errno());
+        _cleanup_fd_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (fd < 0)
+                return error_origin(negative_errno());
+        if (!S_ISSOCK(st.st_mode) || connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0) {
+                log_error("%s: %s", address->sun_path,
+                          S_ISSOCK(st.st_mode) ? "another process serves this socket" : "it exists and is not a socket");
+                return error_origin(-EADDRINUSE);
+        }
+        return unlink(address->sun_path) < 0 ? error_origin(negative_errno()) : 0;
+}
+
+static int acquire_cri_listener(Linkd *linkd, const LinkdConfig *config)
+{
+        struct sockaddr_un address = {.sun_family = AF_UNIX};
+        uint32_t gid = 0;
+
+        int r = linkd_probe_group(config, &gid);
+        if (r)
+                return fold(r);
+        (void)str_copy(address.sun_path, sizeof(address.sun_path), config->socket_path);
+        r = acquire_clear_socket(&address);
+        if (r)
+                return fold(r);
+        _cleanup_fd_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd < 0)
+                return error_origin(negative_errno());
+        mode_t mask = umask(0177); /* nobody connects before the group is right */
+        r = bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ? negative_errno() : 0;
+        (void)umask(mask);
+        if (r == 0 && (lchown(address.sun_path, 0, gid) < 0 || chmod(address.sun_path, 0660) < 0 ||
+                       listen(fd, ACQUIRE_BACKLOG) < 0))
+                r = negative_errno();
+        if (r) {
+                log_error("cannot listen on %s: %s", address.sun_path, strerror(-r));
+                return error_origin(r);
+        }
+        r = linkd_keep(linkd, "cri", TAKE_FD(fd));
+        return r ? fold(r) : 0;
+}
+
+static int acquire_stream_listener(Linkd *linkd, LinkdConfig *config)
+{
+        ConfigStreamd *stream = &config->streamd;
+        union {
+                struct sockaddr any;
+                struct sockaddr_in v4;
+                struct sockaddr_in6 v6;
+        } address = {.v4 = {.sin_family = AF_INET, .sin_port = htons(stream->port)}};
+        socklen_t size = sizeof(address.v4);
+        int yes = 1;
+
+        bool v6 = inet_pton(AF_INET, stream->address, &address.v4.sin_addr) != 1;
+        if (v6) {
+                address.v6 = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons(stream->port)};
+                size = sizeof(address.v6);
+                (void)inet_pton(AF_INET6, stream->address, &address.v6.sin6_addr);
+        }
+        _cleanup_fd_ int fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)) < 0 || bind(fd, &address.any, size) < 0 ||
+            listen(fd, ACQUIRE_BACKLOG) < 0 || getsockname(fd, &address.any, &size) < 0) {
+                int r = negative_errno();
+                log_error("cannot listen on %s port %u for streams: %s", stream->address, stream->port, strerror(-r));
+                return error_origin(r);
+        }
+        stream->port = ntohs(v6 ? address.v6.sin6_port : address.v4.sin_port);
+        (void)snprintf(config->common.stream_url, sizeof(config->common.stream_url), v6 ? "http://[%s]:%u" : "http://%s:%u",
+                       stream->address, stream->port);
+        int r = linkd_keep(linkd, "stream", TAKE_FD(fd));
+        return r ? fold(r) : 0;
+}
+
+static int acquire_ca(Linkd *linkd, const LinkdConfig *config)
+{
+        const char *path = config->fetch.ca_file[0] ? config->fetch.ca_file : ACQUIRE_CA_DEFAULT;
+        _cleanup_fd_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+        if (fd < 0 && config->fetch.ca_file[0]) {
+                int r = negative_errno();
+                log_error("images.ca_file: cannot open %s: %s", path, strerror(-r));
+                return error_origin(r);
+        }
+        if (fd < 0) {
+                log_warning("there is no CA bundle at %s: registries over https cannot be verified (install "
+                            "ca-certificates, or set images.ca_file)",
+                            path);
+                return 0;
+        }
+        int r = linkd_keep(linkd, "ca", TAKE_FD(fd));
+        return r ? fold(r) : 0;
+}
+
+int linkd_acquire(Linkd *linkd, LinkdConfig *config)
+{
+        int r = acquire_directories(config);
+        if (r == 0)
+                r = acquire_lock(linkd, config);
+        if (r == 0)
+                r = acquire_cri_listener(linkd, config);
+        if (r == 0)
+                r = acquire_stream_listener(linkd, config);
+        if (r == 0)
+                r = acquire_ca(linkd, config);
+        return r ? fold(r) : 0;
+}
+
+int linkd_keep(Linkd *linkd, const char *name, int fd)
+{
+        if (linkd->n_kept == LINKD_KEPT_MAX) {
+                (void)close(fd);
+                return error_origin(-E2BIG);
+        }
+        LinkdKept *kept = &linkd->kept[linkd->n_kept++];
+        (void)str_copy(kept->name, sizeof(kept->name), name);
+        kept->fd = fd;
+        return 0;
+}
+
+int linkd_kept(const Linkd *linkd, const char *name)
+{
+        for (size_t i = 0; i < linkd->n_kept; i++)
+                if (str_equal(linkd->kept[i].name, name))
+                        return linkd->kept[i].fd;
+        return -1;
+}

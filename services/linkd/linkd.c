@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "services/linkd/linkd.h"
+#include "lib/error.h"
+#include "lib/log.h"
+#include "lib/strings.h"
+#include "policy/policy.h"
+#include <event2/event.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+
+/* Everything that linkd-start says before linkd may act: the memory file, then either the configuration files (first life)
+ * or what there is already (later lives). */
+static int linkd_receive(Linkd *linkd, bool wait)
+{
+        ControlFrame *frame = &linkd->frame;
+        int r = control_receive(linkd->start_fd, wait, frame);
+
+        if (r)
+                return r < 0 ? fold(r) : r == CONTROL_E_MALFORMED ? error_origin(-EPROTO) : r;
+        if (frame->type == CONTROL_START_MEMORY)
+                r = linkd_memory_map(linkd, frame->fd);
+        else if (frame->type == CONTROL_START_FILE)
+                r = linkd_file_add(linkd, frame->file.path, frame->fd);
+        else if (frame->type == CONTROL_START_KEPT)
+                r = linkd_keep(linkd, frame->kept.name, TAKE_FD(frame->fd));
+        else if (frame->type == CONTROL_START_CHILD)
+                r = linkd_daemon_up(linkd, &frame->child, TAKE_FD(frame->fd));
+        else if (frame->type != CONTROL_START_FILES_END && frame->type != CONTROL_START_READY)
+                r = -EPROTO;
+        frame->fd = fd_close(frame->fd);
+        return r ? fold(r) : 0;
+}
+
+static int linkd_own_dir(const Linkd *linkd, char to[CONFIG_PATH_MAX])
+{
+        ssize_t n = readlink("/proc/self/exe", to, CONFIG_PATH_MAX - 1);
+
+        if (n < 0)
+                return error_origin(negative_errno());
+        to[n] = '\0';
+        (void)dirname(to);
+        for (int i = 1; i + 1 < linkd->argc; i += 2)
+                if (str_equal(linkd->argv[i], "--libexec") && !str_copy(to, CONFIG_PATH_MAX, linkd->argv[i + 1]))
+                        return error_origin(-ENAMETOOLONG);
+        return 0;
+}
+
+/* The suite's own cgroups: containers live where the kubelet says, shims where no daemon does. Without a hierarchy that can
+ * be written, all stay where linkd-start is. */
+static void linkd_make_cgroups(const LinkdConfig *config, char to[CONFIG_PATH_MAX])
+{
+        static const char *const names[] = {CONFIG_CGROUP_SHIMS, CONFIG_CGROUP_DAEMONS};
+        const char *dash = config->common.instance[0] ? "-" : "";
+
+        to[0] = '\0';
+        for (size_t i = 0; config->containerd.cgroup_root[0] && i < ARRAY_SIZE(names); i++) {
+                int n = snprintf(to, CONFIG_PATH_MAX, "%s/%s%s%s", config->containerd.cgroup_root, names[i], dash,
+                                 config->common.instance);
+                if (n >= CONFIG_PATH_MAX || (mkdir(to, 0755) < 0 && errno != EEXIST)) {
+                        log_warning("cannot make cgroup %s (%s): the daemons stay in the cgroup of whoever started them",
+                                    to, strerror(errno));
+                        to[0] = '\0';
+                        return;
+                }
+        }
+}
+
+/* The first life: reads, probes, opens, makes keys; the last thing is the magic that tells later lives. */
+static int linkd_found(Linkd *linkd, ControlPlan *plan)
+{
+        LinkdMemory *memory = linkd->memory;
+        char own_dir[CONFIG_PATH_MAX];
+        int r;
+
+        memset(memory, 0, sizeof(*memory));
+        r = linkd_files_read(linkd, &memory->written);
+        linkd_files_drop(linkd);
+        if (r)
+                return r < 0 ? fold(r) : r;
+        memory->in_force = memory->written;
+        log_set_level(memory->in_force.common.log_level);
+        r = linkd_own_dir(linkd, own_dir);
+        if (r == 0)
+                r = linkd_probe(&memory->in_force, own_dir);
+        if (r == 0)
+                r = linkd_acquire(linkd, &memory->in_force);
+        if (r)
+                return fold(r);
+        randombytes_buf(memory->keys, sizeof(memory->keys));
+        (void)str_copy(plan->libexec_dir, sizeof(plan->libexec_dir), memory->in_force.common.libexec_dir);
+        (void)str_copy(plan->socket_path, sizeof(plan->socket_path), memory->in_force.socket_path);
+        linkd_make_cgroups(&memory->in_force, plan->cgroup_dir);
+        memory->size = sizeof(*memory);
+        memory->magic = LINKD_MEMORY_MAGIC;
+        return 0;
+}
+
+static int linkd_announce(Linkd *linkd, const ControlPlan *plan)
+{
+        int r = 0;
+
+        for (size_t i = 0; r == 0 && i < linkd->n_kept; i++) {
+                ControlKept kept = {0};
+                (void)str_copy(kept.name, sizeof(kept.name), linkd->kept[i].name);
+                r = linkd_send_start(linkd, CONTROL_KEEP, &kept, linkd->kept[i].fd);
+        }
+        return r ? fold(r) : linkd_send_start(linkd, CONTROL_PLAN, plan, -1);
+}
+
+static int linkd_spawn_all(Linkd *linkd)
+{
+        for (ProcessId p = PROCESS_LINKD_START + 1; p < PROCESS_N; p++) {
+                const ControlRow row = {.process = p};
+                int r = p == PROCESS_CONTAINERD_SHIM ? 0 : linkd_send_start(linkd, CONTROL_SPAWN, &row, -1);
+                if (r)
+                        return fold(r);
+        }
+        return 0;
+}
+
+static void linkd_end(Linkd *linkd, int r)
+{
+        linkd->result = r;
+        (void)event_base_loopbreak(linkd->base);
+}
+
+static void linkd_on_start(evutil_socket_t fd, short what, void *userdata)
+{
+        Linkd *linkd = userdata;
+        int r;
+
+        do {
+                r = linkd_receive(linkd, false);
+                if (r == 0 && linkd->frame.type == CONTROL_START_FILES_END)
+                        linkd_reload(linkd);
+        } while (r == 0);
+        if (r == CONTROL_E_EOF) {
+                /* Nobody would start again what dies from now on, or us: an orderly end of the daemons (never of
+                 * containers) lets the next suite take over. */
+                log_error("linkd-start is gone; stopping the daemons");
+                linkd_stop_all(linkd);
+                linkd_end(linkd, 0);
+        } else if (r < 0) {
+                linkd_end(linkd, r);
+        }
+}
+
+static void linkd_on_signal(evutil_socket_t fd, short what, void *userdata)
+{
+        struct signalfd_siginfo info;
+
+        if (read(fd, &info, sizeof(info)) == sizeof(info))
+                linkd_end(userdata, 0); /* linkd-start stops the others itself, and us last */
+}
+
+static void linkd_on_rewire(evutil_socket_t fd, short what, void *userdata)
+{
+        linkd_rewire(userdata);
+}
+
+static int linkd_prepare_loop(Linkd *linkd)
+{
+        struct event_config *config = event_config_new();
+        sigset_t set;
+
+        if (!config)
+                return error_origin(-ENOMEM);
+        (void)event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_IGNORE_ENV);
+        linkd->base = event_base_new_with_config(config);
+        event_config_free(config);
+        (void)sigemptyset(&set);
+        (void)sigaddset(&set, SIGTERM);
+        (void)sigaddset(&set, SIGINT);
+        (void)sigaddset(&set, SIGHUP);
+        if (!linkd->base || sigprocmask(SIG_SETMASK, &set, NULL) < 0)
+                return error_origin(-ENOMEM);
+        (void)sigdelset(&set, SIGHUP);
+        linkd->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+        if (linkd->signal_fd < 0)
+                return error_origin(negative_errno());
+        linkd->start_event = event_new(linkd->base, linkd->start_fd, EV_READ | EV_PERSIST, linkd_on_start, linkd);
+        linkd->signal_event = event_new(linkd->base, linkd->signal_fd, EV_READ | EV_PERSIST, linkd_on_signal, linkd);
+        linkd->rewire_event = event_new(linkd->base, -1, 0, linkd_on_rewire, linkd);
+        if (!linkd->start_event || !linkd->signal_event || !linkd->rewire_event ||
+            event_add(linkd->start_event, NULL) < 0 || event_add(linkd->signal_event, NULL) < 0)
+                return error_origin(-ENOMEM);
+        return 0;
+}
+
+static int linkd_run(Linkd *linkd)
+{
+        ControlPlan plan = {0};
+        bool first;
+        int r;
+
+        if (sodium_init() < 0)
+                return error_origin(-EIO);
+        do {
+                r = linkd_receive(linkd, true);
+                if (r)
+                        return r < 0 ? fold(r) : r;
+        } while (linkd->frame.type != CONTROL_START_MEMORY);
+        first = !linkd_memory_is_filled(linkd);
+        r = linkd_prepare_loop(linkd);
+        if (r)
+                return fold(r);
+        while (first && linkd->frame.type != CONTROL_START_FILES_END) {
+                r = linkd_receive(linkd, true);
+                if (r)
+                        return r < 0 ? fold(r) : r;
+        }
+        if (first) {
+                r = linkd_found(linkd, &plan);
+                if (r)
+                        return r < 0 ? fold(r) : r;
+        }
+        log_set_level(linkd->memory->in_force.common.log_level);
+        r = policy_enter(POLICY_LINKD, &linkd->memory->in_force.common);
+        if (r == 0 && first)
+                r = linkd_announce(linkd, &plan);
+        while (r == 0 && !first && linkd->frame.type != CONTROL_START_READY)
+                r = linkd_receive(linkd, true);
+        if (r == 0)
+                r = linkd_spawn_all(linkd);
+        if (r)
+                return r < 0 ? fold(r) : r;
+        if (event_base_dispatch(linkd->base) < 0)
+                return error_origin(-EIO);
+        return linkd->result ? fold(linkd->result) : 0;
+}
+
+static void linkd_done(Linkd *linkd)
+{
+        for (size_t i = 0; i < PROCESS_N; i++) {
+                if (linkd->daemons[i].event)
+                        event_free(linkd->daemons[i].event);
+                linkd->daemons[i].control_fd = fd_close(linkd->daemons[i].control_fd);
+        }
+        linkd_files_drop(linkd);
+        for (size_t i = 0; i < linkd->n_kept; i++)
+                linkd->kept[i].fd = fd_close(linkd->kept[i].fd);
+        if (linkd->start_event)
+                event_free(linkd->start_event);
+        if (linkd->signal_event)
+                event_free(linkd->signal_event);
+        if (linkd->rewire_event)
+                event_free(linkd->rewire_event);
+        if (linkd->base)
+                event_base_free(linkd->base);
+        if (linkd->memory)
+                (void)munmap(linkd->memory, sizeof(*linkd->memory));
+        linkd->signal_fd = fd_close(linkd->signal_fd);
+        linkd->start_fd = fd_close(linkd->start_fd);
+}
+
+int linkd_main(int argc, char **argv)
+{
+        _cleanup_free_ Linkd *linkd = calloc(1, sizeof(*linkd));
+
+        log_init("linkd", LOG_LEVEL_INFO);
+        if (!linkd || fcntl(CONTROL_FD, F_SETFD, FD_CLOEXEC) < 0) {
+                log_error("there is no control channel on fd %d: this program is started by `bulkhead up`, not by hand",
+                          CONTROL_FD);
+                return 2;
+        }
+        linkd->argc = argc;
+        linkd->argv = argv;
+        linkd->start_fd = CONTROL_FD;
+        linkd->signal_fd = -1;
+        linkd->frame.fd = -1;
+        for (size_t i = 0; i < PROCESS_N; i++)
+                linkd->daemons[i].control_fd = -1;
+        int r = linkd_run(linkd);
+        if (r < 0)
+                log_error("ending: %s", error_trace());
+        linkd_done(linkd);
+        return r ? 1 : 0;
+}
