@@ -19,7 +19,7 @@ typedef struct CliRow {
 } CliRow;
 
 static const CliRow cli_rows[] = {
-        {"up", "up [--config FILE] [--set KEY=VALUE]...", "start the suite here and stay in front", NULL},
+        {"up", "up [--foreground] [--config FILE] [--set KEY=VALUE]...", "start the suite and return when it is ready", NULL},
         {"run", "run [--name NAME] [--host-network] [--runtime HANDLER] IMAGE [COMMAND...]", "run a container in a pod of its own", run_pod},
         {"ps", "ps [-a] [-q]", "list containers", containers_list},
         {"pods", "pods [-q]", "list pods", pods_list},
