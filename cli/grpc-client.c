@@ -133,8 +133,8 @@ static char *grpc_client_decode(const char *s, size_t n)
         return text;
 }
 
-static int grpc_client_on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t n_name,
-                                 const uint8_t *value, size_t n_value, uint8_t flags, void *userdata)
+static int grpc_client_on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
+                                 size_t n_name, const uint8_t *value, size_t n_value, uint8_t flags, void *userdata)
 {
         GrpcClient *client = userdata;
         const char *text = (const char *)value; /* nghttp2 ends names and values with a NUL */
@@ -154,8 +154,8 @@ static int grpc_client_on_header(nghttp2_session *session, const nghttp2_frame *
         return 0;
 }
 
-static int grpc_client_on_data(nghttp2_session *session, uint8_t flags, int32_t stream_id, const uint8_t *bytes, size_t n,
-                               void *userdata)
+static int grpc_client_on_data(nghttp2_session *session, uint8_t flags, int32_t stream_id, const uint8_t *bytes,
+                               size_t n, void *userdata)
 {
         GrpcClient *client = userdata;
 
@@ -214,8 +214,7 @@ static int grpc_client_start(GrpcClient *client)
         nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, grpc_client_on_close);
         int r = nghttp2_session_client_new(&client->session, callbacks, client);
         nghttp2_session_callbacks_del(callbacks);
-        if (r < 0 ||
-            nghttp2_submit_settings(client->session, NGHTTP2_FLAG_NONE, entries, ARRAY_SIZE(entries)) < 0 ||
+        if (r < 0 || nghttp2_submit_settings(client->session, NGHTTP2_FLAG_NONE, entries, ARRAY_SIZE(entries)) < 0 ||
             nghttp2_session_set_local_window_size(client->session, NGHTTP2_FLAG_NONE, 0, GRPC_CLIENT_WINDOW_BYTES) < 0)
                 return error_origin(-ENOMEM);
         return 0;
@@ -320,8 +319,8 @@ static void grpc_client_receive(GrpcClient *client)
                 grpc_client_break(client, "the server ended the connection");
 }
 
-/* One turn: sends, waits, receives. nghttp2's buffer is valid until its next use, so a send that does not fit is finished
- * here, while input is left in the socket only for as long as the server takes our bytes or closes. */
+/* One turn: sends, waits, receives. nghttp2's buffer is valid until its next use, so a send that does not fit is
+ * finished here, while input is left in the socket only for as long as the server takes our bytes or closes. */
 static int grpc_client_turn(GrpcClient *client)
 {
         const uint8_t *rest = NULL;

@@ -29,7 +29,8 @@ void grpc_reply_done(GrpcReply *reply);
 int grpc_client_call(GrpcClient *client, const char *path, const void *request, size_t n, uint64_t timeout_usec,
                      GrpcReply *ret);
 
-/* A server-streaming call: open, then next until END, then end. The server is held up while nobody asks for the next. */
+/* A server-streaming call: open, then next until END, then end. The server is held up while nobody asks for the next.
+ */
 enum { GRPC_CLIENT_E_END = 1 };
 int grpc_client_open(GrpcClient *client, const char *path, const void *request, size_t n, uint64_t timeout_usec);
 /* The caller owns *ret. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Memory that a peer can make us hold. A charge is taken from a budget and all its parents, and lives in the object that
- * holds the memory: freeing the object releases it, so no path can forget. */
+/* Memory that a peer can make us hold. A charge is taken from a budget and all its parents, and lives in the object
+ * that holds the memory: freeing the object releases it, so no path can forget. */
 
 #include "lib/base.h"
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /* A call has two halves. The stream half goes RECEIVING, WAITING, (STREAMING,) FINISHING, CLOSED; the owner half is
- * is_owned. Neither may free what the other still uses, so the call goes when both are through. A call whose client left
- * keeps counting against its connection's max_calls until its owner ends it: resetting streams faster than the work behind
- * them stops gains a peer nothing (CVE-2023-44487, CVE-2025-8671). */
+ * is_owned. Neither may free what the other still uses, so the call goes when both are through. A call whose client
+ * left keeps counting against its connection's max_calls until its owner ends it: resetting streams faster than the
+ * work behind them stops gains a peer nothing (CVE-2023-44487, CVE-2025-8671). */
 
 #include "services/gatewayd/grpc-call.h"
 
@@ -447,7 +447,8 @@ static void grpc_call_on_deadline(evutil_socket_t fd, short what, void *userdata
         GrpcCall *call = userdata;
 
         if (call->state < GRPC_CALL_FINISHING)
-                grpc_call_abandon(call, GRPC_STATUS_DEADLINE_EXCEEDED, "the call's deadline passed", GRPC_CANCEL_DEADLINE);
+                grpc_call_abandon(call, GRPC_STATUS_DEADLINE_EXCEEDED, "the call's deadline passed",
+                                  GRPC_CANCEL_DEADLINE);
 }
 
 void grpc_call_set_timeout(GrpcCall *call, uint64_t timeout_usec)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* One call: its stream on one side, the handler that answers it (its owner) on the other. The call lives until the stream
- * is closed and the owner has ended it, in either order. */
+/* One call: its stream on one side, the handler that answers it (its owner) on the other. The call lives until the
+ * stream is closed and the owner has ended it, in either order. */
 
 #include "lib/clock.h"
 #include "lib/grpc-status.h"
@@ -17,7 +17,7 @@ typedef struct H2Connection H2Connection;
 
 /* Embed it in a row of the method table and get the row back with container_of. */
 typedef struct GrpcMethod {
-        const char *path; /* "/package.Service/Method" */
+        const char *path;  /* "/package.Service/Method" */
         bool is_streaming; /* the reply is a stream of messages */
 } GrpcMethod;
 
@@ -74,7 +74,7 @@ struct GrpcCall {
         size_t queued_bytes;
         uint64_t progress_usec; /* of the phase: receiving as a whole, the last 64 KiB or the start of sending */
         size_t progress_bytes;
-        struct event *deadline; /* owned; NULL without a deadline */
+        struct event *deadline;  /* owned; NULL without a deadline */
         const char *http_status; /* static; "200" but for requests that are no gRPC */
         GrpcStatus status;
         char *status_text;    /* owned, plain; NULL: none */

@@ -16,8 +16,8 @@ typedef struct GrpcMessage {
         BudgetCharge charge;
 } GrpcMessage;
 
-/* Consumes the next bytes of the body. Outcomes: the flag byte is neither 0 nor 1; the message is compressed; it is larger
- * than max_bytes; memory for it is not available now; bytes follow the message. */
+/* Consumes the next bytes of the body. Outcomes: the flag byte is neither 0 nor 1; the message is compressed; it is
+ * larger than max_bytes; memory for it is not available now; bytes follow the message. */
 enum {
         GRPC_MESSAGE_E_FLAG = 1,
         GRPC_MESSAGE_E_COMPRESSED,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The request side of a call: headers, one message, end. Whatever is wrong with them ends in a status for this call, the
- * connection goes on. The codes are those of the gRPC project's statuscodes.md and compression.md. */
+/* The request side of a call: headers, one message, end. Whatever is wrong with them ends in a status for this call,
+ * the connection goes on. The codes are those of the gRPC project's statuscodes.md and compression.md. */
 
 #include "lib/strings.h"
 #include "services/gatewayd/grpc-server.h"
@@ -60,7 +60,10 @@ static void grpc_head_on_timeout(GrpcHead *head, const char *value, size_t n)
         head->timeout_is_valid = grpc_timeout_parse(value, n, &head->timeout_usec);
 }
 
-#define GRPC_HEADER(name, on_value) {name, sizeof(name) - 1, on_value}
+#define GRPC_HEADER(name, on_value)                                                                                    \
+        {                                                                                                              \
+                name, sizeof(name) - 1, on_value                                                                       \
+        }
 static const GrpcHeader grpc_headers[] = {
         GRPC_HEADER(":method", grpc_head_on_method),
         GRPC_HEADER(":path", grpc_head_on_path),

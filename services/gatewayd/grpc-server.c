@@ -84,7 +84,8 @@ static bool grpc_server_evict(GrpcServer *server)
         uint64_t now_usec = clock_monotonic_usec();
         H2Connection *oldest = NULL;
 
-        list_for_each(i, &server->connections) {
+        list_for_each(i, &server->connections)
+        {
                 H2Connection *c = container_of(i, H2Connection, link);
                 if (c->n_calls == 0 && c->active_usec + GRPC_EVICT_USEC < now_usec &&
                     (!oldest || c->active_usec < oldest->active_usec))
@@ -189,8 +190,7 @@ void grpc_server_drain(GrpcServer *server, uint64_t deadline_usec)
                 return;
         server->is_draining = true;
         grpc_server_close_listener(server);
-        list_for_each(i, &server->connections)
-                h2_connection_drain(container_of(i, H2Connection, link));
+        list_for_each(i, &server->connections) h2_connection_drain(container_of(i, H2Connection, link));
         if (server->n_connections == 0)
                 event_active(server->drain_event, EV_TIMEOUT, 0);
         else if (deadline_usec != USEC_INFINITY)

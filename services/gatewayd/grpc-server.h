@@ -4,14 +4,14 @@
 /* A gRPC server on a listening unix socket and an event loop: unary and server-streaming calls, no TLS, no compression.
  * It owns its connections and their calls, and bounds what their peers can make it hold or do. */
 
-#include "services/gatewayd/budget.h"
 #include "services/gatewayd/bucket.h"
+#include "services/gatewayd/budget.h"
 #include "services/gatewayd/grpc-call.h"
 
 struct event_base;
 
-/* Callbacks return 0, or a negative errno when we failed: it is passed to on_failure. They may end any call, and must not
- * free the server. */
+/* Callbacks return 0, or a negative errno when we failed: it is passed to on_failure. They may end any call, and must
+ * not free the server. */
 typedef struct GrpcHandlers {
         /* Exact match of the whole :path; NULL: UNIMPLEMENTED. */
         const GrpcMethod *(*lookup)(void *userdata, const char *path);
@@ -35,8 +35,8 @@ typedef struct GrpcLimits {
         size_t max_header_bytes;  /* SETTINGS_MAX_HEADER_LIST_SIZE */
         size_t memory_bytes;      /* all connections: messages both ways, nghttp2, output */
         size_t connection_memory_bytes;
-        size_t queue_bytes;       /* unsent messages of one stream */
-        uint32_t flood_burst;     /* tokens, see h2-meter.c */
+        size_t queue_bytes;   /* unsent messages of one stream */
+        uint32_t flood_burst; /* tokens, see h2-meter.c */
         uint32_t flood_per_sec;
         uint64_t frame_usec;   /* a frame, a header block, the preface: begun to complete */
         uint64_t request_usec; /* a request: from its headers to its last byte */
@@ -100,8 +100,8 @@ DEFINE_CLEANUP(GrpcServer, grpc_server_free)
 /* Serves one connected socket; takes fd in any case. */
 int grpc_server_adopt(GrpcServer *server, int fd);
 
-/* Accepts nothing more, sends GOAWAY, lets the calls under way end; on_drained follows, at the latest after the absolute
- * deadline, when what is left is cut off. Owners end their streaming calls themselves. */
+/* Accepts nothing more, sends GOAWAY, lets the calls under way end; on_drained follows, at the latest after the
+ * absolute deadline, when what is left is cut off. Owners end their streaming calls themselves. */
 void grpc_server_drain(GrpcServer *server, uint64_t deadline_usec);
 
 /* ---- for connections ---- */
@@ -112,4 +112,4 @@ void grpc_server_arm_tick(GrpcServer *server);
 /* Forwards a callback's result. */
 void grpc_server_check(GrpcServer *server, int r);
 /* Says why a connection is closed. */
-void grpc_server_log(GrpcServer *server, const H2Connection *connection, const char *what) ;
+void grpc_server_log(GrpcServer *server, const H2Connection *connection, const char *what);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /* A connection's I/O. Everything that happens to it ends in h2_connection_settle(): it moves nghttp2's output to the
- * socket, sets the interest in events, and is the only place that frees a connection whose peer is at fault or gone. All
- * other functions leave a mark and kick.
+ * socket, sets the interest in events, and is the only place that frees a connection whose peer is at fault or gone.
+ * All other functions leave a mark and kick.
  *
- * Back-pressure: when the peer does not take our output, nghttp2 is not asked for more beyond H2_OUTPUT_BYTES_MAX, and the
- * socket is not read, so nothing grows. */
+ * Back-pressure: when the peer does not take our output, nghttp2 is not asked for more beyond H2_OUTPUT_BYTES_MAX, and
+ * the socket is not read, so nothing grows. */
 
 #include "services/gatewayd/h2-connection.h"
 
@@ -94,7 +94,8 @@ static void h2_connection_pump(H2Connection *c)
 static bool h2_connection_write(H2Connection *c)
 {
         while (h2_connection_pending(c) > 0) {
-                ssize_t n = send(c->fd, c->output + c->output_begin, h2_connection_pending(c), MSG_NOSIGNAL | MSG_DONTWAIT);
+                ssize_t n =
+                        send(c->fd, c->output + c->output_begin, h2_connection_pending(c), MSG_NOSIGNAL | MSG_DONTWAIT);
                 if (n < 0) {
                         if (errno == EINTR)
                                 continue;

@@ -38,8 +38,8 @@ struct H2Connection {
         uint64_t output_usec;  /* when the peer last took some output */
         uint64_t active_usec;
         const char *fault; /* static: why the connection must be closed; NULL: it need not */
-        bool is_gone;       /* the peer has closed the socket */
-        bool is_dying;      /* in the destructor */
+        bool is_gone;      /* the peer has closed the socket */
+        bool is_dying;     /* in the destructor */
         bool is_goaway_final;
 };
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* An allocator for nghttp2 that charges a budget: what a peer makes the library hold is bounded like everything else. */
+/* An allocator for nghttp2 that charges a budget: what a peer makes the library hold is bounded like everything else.
+ */
 
 #include "services/gatewayd/budget.h"
 #include <nghttp2/nghttp2.h>

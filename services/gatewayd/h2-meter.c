@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /* Every HTTP/2 flood is the same trade: a frame that is cheap to send and makes the server work or remember. nghttp2
- * bounds what it remembers; this bounds the work, for all frame types alike, unknown ones too, before anything is parsed.
- * Useful traffic earns tokens back (the session gives H2_CREDIT_CALL for each call, and some for each 4 KiB delivered),
- * because honest clients send PING and WINDOW_UPDATE in proportion to it: grpc-go probes the bandwidth with one PING per
- * round trip while data flow.
+ * bounds what it remembers; this bounds the work, for all frame types alike, unknown ones too, before anything is
+ * parsed. Useful traffic earns tokens back (the session gives H2_CREDIT_CALL for each call, and some for each 4 KiB
+ * delivered), because honest clients send PING and WINDOW_UPDATE in proportion to it: grpc-go probes the bandwidth with
+ * one PING per round trip while data flow.
  *
  * Cutting at frame boundaries is the other half: the session looks after each frame whether nghttp2 has given up on the
  * peer and feeds it nothing more (nghttp2 before 1.68.1 can abort on a malformed frame after its own termination). */

@@ -9,9 +9,9 @@
 typedef struct H2Meter {
         Bucket bucket;
         uint8_t head[9];
-        size_t n_head;          /* bytes of the frame header seen; 9 while inside the payload */
-        size_t payload_left;    /* bytes of the frame that have not been seen */
-        size_t preface_left;    /* bytes of the client preface that have not been seen */
+        size_t n_head;           /* bytes of the frame header seen; 9 while inside the payload */
+        size_t payload_left;     /* bytes of the frame that have not been seen */
+        size_t preface_left;     /* bytes of the client preface that have not been seen */
         bool is_in_header_block; /* HEADERS without END_HEADERS: only CONTINUATION may follow */
 } H2Meter;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* nghttp2's side of a connection: options, settings and callbacks. Callbacks never free the connection; what is wrong with
- * the peer is left in c->fault, and a call is freed only by on_stream_close and by its owner. */
+/* nghttp2's side of a connection: options, settings and callbacks. Callbacks never free the connection; what is wrong
+ * with the peer is left in c->fault, and a call is freed only by on_stream_close and by its owner. */
 
 #include "lib/error.h"
 #include "services/gatewayd/h2-connection.h"
@@ -44,7 +44,8 @@ static int h2_session_on_begin_headers(nghttp2_session *session, const nghttp2_f
         if (frame->headers.cat != NGHTTP2_HCAT_REQUEST)
                 return 0;
         if (c->n_calls >= limits->max_calls || c->server->n_calls >= limits->max_calls_total)
-                return nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_REFUSED_STREAM);
+                return nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
+                                                 NGHTTP2_REFUSED_STREAM);
         if (grpc_call_new(&call, c, frame->hd.stream_id) < 0) {
                 h2_connection_fault(c, "out of memory");
                 return NGHTTP2_ERR_CALLBACK_FAILURE;
@@ -52,8 +53,8 @@ static int h2_session_on_begin_headers(nghttp2_session *session, const nghttp2_f
         return nghttp2_session_set_stream_user_data(session, frame->hd.stream_id, call);
 }
 
-static int h2_session_on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t n_name,
-                                const uint8_t *value, size_t n_value, uint8_t flags, void *userdata)
+static int h2_session_on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
+                                size_t n_name, const uint8_t *value, size_t n_value, uint8_t flags, void *userdata)
 {
         H2Connection *c = userdata;
         GrpcCall *call = h2_session_call(session, frame->hd.stream_id);
@@ -91,8 +92,8 @@ static int h2_session_on_frame(nghttp2_session *session, const nghttp2_frame *fr
         return 0;
 }
 
-static int h2_session_on_data(nghttp2_session *session, uint8_t flags, int32_t stream_id, const uint8_t *bytes, size_t n,
-                              void *userdata)
+static int h2_session_on_data(nghttp2_session *session, uint8_t flags, int32_t stream_id, const uint8_t *bytes,
+                              size_t n, void *userdata)
 {
         GrpcCall *call = h2_session_call(session, stream_id);
         if (call)
@@ -135,7 +136,8 @@ static int h2_session_on_not_sent(nghttp2_session *session, const nghttp2_frame 
 {
         if (frame->hd.type == NGHTTP2_HEADERS && error != NGHTTP2_ERR_STREAM_CLOSED &&
             error != NGHTTP2_ERR_STREAM_CLOSING)
-                return nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_INTERNAL_ERROR);
+                return nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
+                                                 NGHTTP2_INTERNAL_ERROR);
         return 0;
 }
 

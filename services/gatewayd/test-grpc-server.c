@@ -233,8 +233,9 @@ static ssize_t body_on_read(nghttp2_session *session, int32_t stream_id, uint8_t
 /* Headers as "name: value" lines; what the request needs is added unless a line sets it ("name:" leaves it out). */
 static int32_t client_request(Fixture *f, const char *path, const char *const *lines, const char *body, size_t n)
 {
-        static const char *const standard[] = {":method: POST", ":scheme: http", ":path: ", ":authority: x",
-                                               "content-type: application/grpc", "te: trailers"};
+        static const char *const standard[] = {
+                ":method: POST", ":scheme: http", ":path: ", ":authority: x", "content-type: application/grpc",
+                "te: trailers"};
         char names[16][32], values[16][300];
         nghttp2_nv nv[16];
         size_t n_nv = 0;
@@ -242,7 +243,9 @@ static int32_t client_request(Fixture *f, const char *path, const char *const *l
         nghttp2_data_provider provider = {.source.ptr = &b, .read_callback = body_on_read};
 
         for (size_t i = 0; i < ARRAY_SIZE(standard) + 16; i++) {
-                const char *line = i < ARRAY_SIZE(standard) ? standard[i] : lines ? lines[i - ARRAY_SIZE(standard)] : NULL;
+                const char *line = i < ARRAY_SIZE(standard) ? standard[i]
+                                   : lines                  ? lines[i - ARRAY_SIZE(standard)]
+                                                            : NULL;
                 if (!line)
                         break;
                 const char *colon = strchr(line + 1, ':');
@@ -254,7 +257,8 @@ static int32_t client_request(Fixture *f, const char *path, const char *const *l
                         continue;
                 (void)snprintf(names[n_nv], sizeof(names[n_nv]), "%.*s", (int)length, line);
                 (void)snprintf(values[n_nv], sizeof(values[n_nv]), "%s", i == 2 ? path : colon + 2);
-                nv[n_nv] = (nghttp2_nv){(uint8_t *)names[n_nv], (uint8_t *)values[n_nv], length, strlen(values[n_nv]), 0};
+                nv[n_nv] =
+                        (nghttp2_nv){(uint8_t *)names[n_nv], (uint8_t *)values[n_nv], length, strlen(values[n_nv]), 0};
                 n_nv++;
         }
         /* Pseudo-headers come first. */
@@ -489,7 +493,8 @@ static void test_memory_of_nghttp2(void)
                 GrpcLimits limits = GRPC_LIMITS_DEFAULT;
                 int fds[2];
                 static const char input[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
-                                            "\0\0\1\1\5\0\0\0\1\x83\0\0\x8\6\0\0\0\0\0" "12345678";
+                                            "\0\0\1\1\5\0\0\0\1\x83\0\0\x8\6\0\0\0\0\0"
+                                            "12345678";
 
                 memset(&f, 0, sizeof(f));
                 limits.connection_memory_bytes = limit_bytes;

@@ -82,8 +82,14 @@ static void test_content_type(void)
 {
         const char *const good[] = {"application/grpc", "application/grpc+proto", "application/grpc;charset=utf-8",
                                     "application/grpc+proto;x=y"};
-        const char *const bad[] = {"", "application/grp", "application/grpc-web", "application/grpc+json",
-                                   "application/grpcx", "application/json", "Application/grpc", "application/grpc+protox"};
+        const char *const bad[] = {"",
+                                   "application/grp",
+                                   "application/grpc-web",
+                                   "application/grpc+json",
+                                   "application/grpcx",
+                                   "application/json",
+                                   "Application/grpc",
+                                   "application/grpc+protox"};
 
         for (size_t i = 0; i < ARRAY_SIZE(good); i++)
                 assert_true(grpc_content_type_is_proto(good[i], strlen(good[i])));

@@ -111,7 +111,8 @@ static void test_meter_cuts(void)
 {
         /* SETTINGS, DATA of 3, PING */
         static const char input[] = PREFACE "\0\0\0\x4\0\0\0\0\0" FRAME("\0\0\3", "\0", "\1") "abc" //
-                "\0\0\x8\x6\0\0\0\0\0" "12345678";
+                                                                                              "\0\0\x8\x6\0\0\0\0\0"
+                                                                                              "12345678";
         const size_t n = sizeof(input) - 1;
 
         for (size_t step = 1; step <= n; step++) {
@@ -157,9 +158,9 @@ static void assert_price(const char *frame_head, size_t n_payload, unsigned pric
 
 static void test_meter_prices(void)
 {
-        assert_price(FRAME("\0\0\0", "\0", "\0"), 0, 4);   /* empty DATA */
-        assert_price(FRAME("\0\0\0", "\0", "\1"), 0, 0);   /* that ends a stream */
-        assert_price(FRAME("\0\0\1", "\0", "\0"), 1, 1);   /* dribble */
+        assert_price(FRAME("\0\0\0", "\0", "\0"), 0, 4); /* empty DATA */
+        assert_price(FRAME("\0\0\0", "\0", "\1"), 0, 0); /* that ends a stream */
+        assert_price(FRAME("\0\0\1", "\0", "\0"), 1, 1); /* dribble */
         assert_price(FRAME("\0\0\x40", "\0", "\0"), 64, 0);
         assert_price(FRAME("\0\0\1", "\1", "\4"), 1, 1);   /* HEADERS */
         assert_price(FRAME("\0\0\5", "\2", "\0"), 5, 2);   /* PRIORITY */

@@ -149,7 +149,6 @@ def test_stream(server):
 
 def test_stream_back_pressure(server):
     """A reader that is slower than the sender: all of it arrives, and little of it ever waits."""
-    server.reset_peak()
     with channel(server) as ch:
         n = 0
         for m in stream(ch, b"300 1000000"):
@@ -157,7 +156,8 @@ def test_stream_back_pressure(server):
             if n % 10000000 == 0:
                 time.sleep(0.02)
         assert n == 300 * 1000000
-    assert server.peak_kib() < 64 * 1024, server.peak_kib()
+    # What waited, as the server accounts for it; the process as a whole is measured in floods.
+    assert server.stats()["peak"] < 64 << 20
 
 
 def test_concurrent_streams(server):

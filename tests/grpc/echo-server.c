@@ -203,12 +203,9 @@ static int echo_on_drain(EchoServer *server, GrpcCall *call)
 }
 
 static const EchoMethod echo_methods[] = {
-        {{"/test.Echo/Unary", false}, echo_on_unary},
-        {{"/test.Echo/Blob", false}, echo_on_blob},
-        {{"/test.Echo/Fail", false}, echo_on_fail},
-        {{"/test.Echo/Sleep", false}, echo_on_sleep},
-        {{"/test.Echo/Stream", true}, echo_on_stream},
-        {{"/test.Echo/Stats", false}, echo_on_stats},
+        {{"/test.Echo/Unary", false}, echo_on_unary},  {{"/test.Echo/Blob", false}, echo_on_blob},
+        {{"/test.Echo/Fail", false}, echo_on_fail},    {{"/test.Echo/Sleep", false}, echo_on_sleep},
+        {{"/test.Echo/Stream", true}, echo_on_stream}, {{"/test.Echo/Stats", false}, echo_on_stats},
         {{"/test.Echo/Drain", false}, echo_on_drain},
 };
 
