@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The end of a pod: no new lease, containers end, then the network, then the namespaces. An address is given back only when
+ * nothing can use it any more. What fails is said to whoever waits, and goes on with the next request or restart. */
+
+#include <event2/event.h>
+
+#include "ipc/edges/containerd-sandboxd.pb-c.h"
+#include "ipc/edges/containerd-sandboxd.rows.h"
+#include "ipc/edges/sandboxd-setup.h"
+#include "ipc/edges/sandboxd-setup.rows.h"
+#include "lib/clock.h"
+#include "lib/error.h"
+#include "lib/log.h"
+#include "services/sandboxd/network.h"
+
+#define END_SETUP_TIMEOUT (60 * USEC_PER_SEC)
+#define END_NETWORK_TRIES 3 /* of a removal: then the pod goes, and its attachment is deleted later */
+
+static int end_containers(Pod *pod);
+
+static bool end_is_idle(const Pod *pod)
+{
+        return !*pod->stage;
+}
+
+/* This round ends without the end: who waits is told, and may ask again. */
+static int end_fail(Pod *pod, uint32_t code, const char *text)
+{
+        char title[256];
+        (void)refusal_set(&pod->failure, code, "pod %s: %s: %s; it will be tried again when it is asked again", pod_title(pod, title),
+                          pod->stage, text);
+        log_warning("%s", pod->failure.text);
+        pod->stage = "";
+        reply_list_fail(&pod->stops, &pod->failure);
+        reply_list_fail(&pod->removes, &pod->failure);
+        return 0;
+}
+
+static void end_reply_stops(Pod *pod)
+{
+        Runtime__V1__StopPodSandboxResponse stopped = RUNTIME__V1__STOP_POD_SANDBOX_RESPONSE__INIT;
+        reply_list_send(&pod->stops, &stopped.base);
+}
+
+static int end_finish(Pod *pod)
+{
+        pod->stage = "";
+        pod->tries = 0;
+        pod->init_pid = 0;
+        int r;
+        if (pod->state == POD_STATE_ENDING) {
+                pod->network_pin[0] = '\0';
+                r = pod_set_state(pod, POD_STATE_STOPPED, "containers, network and namespaces have ended");
+                end_reply_stops(pod);
+                return r < 0 ? fold(r) : 0;
+        }
+        if (!pod->containers_removed)
+                return fold(end_containers(pod));
+        r = pod_store_delete(pod->sandboxd, pod);
+        if (r < 0)
+                return fold(r);
+        char title[256];
+        log_info("pod %s (%.13s) was removed", pod_title(pod, title), pod->id);
+        end_reply_stops(pod);
+        Runtime__V1__RemovePodSandboxResponse removed = RUNTIME__V1__REMOVE_POD_SANDBOX_RESPONSE__INIT;
+        reply_list_send(&pod->removes, &removed.base);
+        (void)pod_free(pod);
+        return 0;
+}
+
+static int end_on_namespaces(void *userdata, const Answer *answer)
+{
+        Pod *pod = userdata;
+        pod->call = 0;
+        if (answer->outcome != 0)
+                return fold(end_fail(pod, answer->code, answer->text));
+        return fold(end_finish(pod));
+}
+
+static int end_namespaces(Pod *pod)
+{
+        SetupPod verb = {0};
+        pod->stage = "removing its namespaces";
+        (void)str_copy(verb.pod_id, sizeof(verb.pod_id), pod->id);
+        pod->call_channel = sandboxd_setup(pod->sandboxd);
+        return fold(channel_call_flat(pod->call_channel, ROW_SANDBOXD_SETUP_SETUP_REMOVE, &verb, NULL, 0,
+                                      clock_monotonic_usec() + END_SETUP_TIMEOUT, end_on_namespaces, pod, &pod->call));
+}
+
+static int end_on_network(void *userdata, const Answer *answer)
+{
+        Pod *pod = userdata;
+        pod->call = 0;
+        if (answer->outcome == 0) {
+                pod->has_network = false;
+                int r = pod_store_put(pod->sandboxd, pod);
+                return r < 0 ? fold(r) : fold(end_namespaces(pod));
+        }
+        /* sandboxd-cni keeps the attachment in its cache until a DEL succeeds: recovery finds it there. */
+        if (pod->state == POD_STATE_REMOVING && ++pod->tries >= END_NETWORK_TRIES) {
+                log_error("pod %.13s: its network could not be deleted %u times and is left for the next start: %s", pod->id, pod->tries,
+                          answer->text);
+                return fold(end_namespaces(pod));
+        }
+        return fold(end_fail(pod, answer->code, answer->text));
+}
+
+static int end_network(Pod *pod)
+{
+        if (!pod->has_network)
+                return fold(end_namespaces(pod));
+        pod->stage = "deleting its network";
+        return fold(network_delete(pod, end_on_network));
+}
+
+static int end_on_containers(void *userdata, const Answer *answer)
+{
+        Pod *pod = userdata;
+        pod->call = 0;
+        if (answer->outcome == CHANNEL_E_LOST)
+                return fold(end_containers(pod)); /* containerd is being restarted: it is asked again when it is back */
+        if (answer->outcome != 0)
+                return fold(end_fail(pod, answer->code, answer->text));
+        if (pod->state == POD_STATE_REMOVING)
+                pod->containers_removed = true;
+        return fold(end_network(pod));
+}
+
+static int end_containers(Pod *pod)
+{
+        Bulkhead__ContainerdSandboxd__PodEndRequest request = BULKHEAD__CONTAINERD_SANDBOXD__POD_END_REQUEST__INIT;
+        request.pod_id = pod->id;
+        request.remove = pod->state == POD_STATE_REMOVING;
+        pod->stage = request.remove ? "removing its containers" : "stopping its containers";
+        pod->call_channel = sandboxd_containerd(pod->sandboxd);
+        return fold(channel_call(pod->call_channel, ROW_CONTAINERD_SANDBOXD_POD_END, &request.base, NULL, 0, USEC_INFINITY,
+                                 end_on_containers, pod, &pod->call));
+}
+
+int end_resume(Pod *pod)
+{
+        return end_is_idle(pod) ? fold(end_containers(pod)) : 0;
+}
+
+int end_stop(Pod *pod, ReplyTo to)
+{
+        int r = reply_list_add(&pod->stops, to);
+        if (r < 0)
+                return fold(r);
+        if (pod->state == POD_STATE_STOPPED) {
+                end_reply_stops(pod);
+                return 0;
+        }
+        if (pod->state == POD_STATE_READY) {
+                r = pod_set_state(pod, POD_STATE_ENDING, "StopPodSandbox");
+                if (r < 0)
+                        return fold(r);
+        }
+        return fold(end_resume(pod));
+}
+
+int end_remove(Pod *pod, ReplyTo to)
+{
+        int r = reply_list_add(&pod->removes, to);
+        if (r < 0)
+                return fold(r);
+        if (pod->state != POD_STATE_REMOVING) {
+                r = pod_set_state(pod, POD_STATE_REMOVING, "RemovePodSandbox");
+                if (r < 0)
+                        return fold(r);
+        }
+        return fold(end_resume(pod));
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* The messages sandboxd answers, by edge. */
+
+#include "services/sandboxd/sandboxd.h"
+
+/* gatewayd (handlers.c, status.c) */
+int on_run_pod_sandbox(void *userdata, Frame *frame);
+int on_stop_pod_sandbox(void *userdata, Frame *frame);
+int on_remove_pod_sandbox(void *userdata, Frame *frame);
+int on_pod_sandbox_status(void *userdata, Frame *frame);
+int on_list_pod_sandbox(void *userdata, Frame *frame);
+int on_port_forward(void *userdata, Frame *frame);
+int on_network_status(void *userdata, Frame *frame);
+int on_update_runtime_config(void *userdata, Frame *frame);
+int on_pod_sandbox_stats(void *userdata, Frame *frame);
+int on_list_pod_sandbox_stats(void *userdata, Frame *frame);
+
+/* containerd (lease.c) */
+int on_lease_take(void *userdata, Frame *frame);
+int on_lease_release(void *userdata, Frame *frame);
+int on_lease_list(void *userdata, Frame *frame);
+
+/* streamd (handlers.c) */
+int on_forward_open(void *userdata, Frame *frame);
+int on_forward_connect(void *userdata, Frame *frame);
+int on_forward_close(void *userdata, Frame *frame);

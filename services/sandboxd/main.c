@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ipc/edges/containerd-sandboxd.rows.h"
+#include "ipc/edges/gatewayd-sandboxd.rows.h"
+#include "ipc/edges/sandboxd-cni.rows.h"
+#include "ipc/edges/sandboxd-setup.rows.h"
+#include "ipc/edges/streamd-sandboxd.rows.h"
+#include "lib/error.h"
+#include "services/sandboxd/handlers.h"
+
+static const ChannelHandler sandboxd_gatewayd_handlers[] = {EDGE_GATEWAYD_SANDBOXD_HANDLERS_B};
+static const ChannelHandler sandboxd_containerd_handlers[] = {EDGE_CONTAINERD_SANDBOXD_HANDLERS_B};
+static const ChannelHandler sandboxd_streamd_handlers[] = {EDGE_STREAMD_SANDBOXD_HANDLERS_B};
+static const ChannelHandler sandboxd_setup_handlers[] = {EDGE_SANDBOXD_SETUP_HANDLERS_A};
+static const ChannelHandler sandboxd_cni_handlers[] = {EDGE_SANDBOXD_CNI_HANDLERS_A};
+
+static const ServiceEdge sandboxd_edges[] = {
+        {.edge = EDGE_GATEWAYD_SANDBOXD, .handlers = sandboxd_gatewayd_handlers},
+        {.edge = EDGE_CONTAINERD_SANDBOXD, .handlers = sandboxd_containerd_handlers},
+        {.edge = EDGE_STREAMD_SANDBOXD, .handlers = sandboxd_streamd_handlers},
+        {.edge = EDGE_SANDBOXD_SETUP, .handlers = sandboxd_setup_handlers},
+        {.edge = EDGE_SANDBOXD_CNI, .handlers = sandboxd_cni_handlers},
+};
+
+Channel *sandboxd_setup(Sandboxd *sandboxd)
+{
+        return service_channel(sandboxd->service, EDGE_SANDBOXD_SETUP);
+}
+
+Channel *sandboxd_cni(Sandboxd *sandboxd)
+{
+        return service_channel(sandboxd->service, EDGE_SANDBOXD_CNI);
+}
+
+Channel *sandboxd_containerd(Sandboxd *sandboxd)
+{
+        return service_channel(sandboxd->service, EDGE_CONTAINERD_SANDBOXD);
+}
+
+static int sandboxd_ready(void *context)
+{
+        Sandboxd *sandboxd = context;
+        list_init(&sandboxd->pods);
+        int r = network_view_init(sandboxd);
+        if (r == 0)
+                r = pod_store_open(sandboxd, "/state/sandboxd.db", service_config(sandboxd->service)->boot_id);
+        if (r > 0)
+                r = error_origin(-ENOSPC);
+        if (r == 0)
+                r = pod_store_load(sandboxd);
+        return r < 0 ? fold(r) : fold(recovery_start(sandboxd));
+}
+
+static void sandboxd_release(void *context)
+{
+        Sandboxd *sandboxd = context;
+        if (!sandboxd->pods.next)
+                return;
+        recovery_free(sandboxd);
+        list_for_each_safe(i, n, &sandboxd->pods)
+                (void)pod_free(container_of(i, Pod, link));
+        network_view_done(sandboxd);
+        pod_store_close(sandboxd);
+}
+
+int main(int argc, char **argv)
+{
+        static const ServiceSpec spec = {
+                .process = PROCESS_SANDBOXD,
+                .context_size = sizeof(Sandboxd),
+                .edges = sandboxd_edges,
+                .n_edges = ARRAY_SIZE(sandboxd_edges),
+                .ready = sandboxd_ready,
+                .release = sandboxd_release,
+        };
+        return service_main(&spec, argc, argv);
+}

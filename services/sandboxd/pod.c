@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "services/sandboxd/pod.h"
+
+#include <assert.h>
+#include <event2/event.h>
+
+#include "lib/error.h"
+#include "lib/log.h"
+#include "services/sandboxd/sandboxd.h"
+
+#define POD_REQUEST_BUDGET (32 * 1024 * 1024)
+#define POD_RESULT_BUDGET (4 * 1024 * 1024)
+
+char *pod_key(const Runtime__V1__PodSandboxMetadata *metadata)
+{
+        return str_printf("%s_%s_%s_%u", metadata->name, metadata->namespace_, metadata->uid, metadata->attempt);
+}
+
+int pod_new(Pod **ret, Sandboxd *sandboxd, const char *id, uint8_t *packed, size_t n_packed, const Permit *permit)
+{
+        _cleanup_free_ uint8_t *bytes = packed;
+        _cleanup_(pod_freep) Pod *pod = calloc(1, sizeof(*pod));
+        if (!pod)
+                return error_origin(-ENOMEM);
+        pod->sandboxd = sandboxd;
+        pod->permit = *permit;
+        pod->stage = "";
+        list_init(&pod->link);
+        list_init(&pod->leases);
+        decode_arena_init(&pod->arena, POD_REQUEST_BUDGET);
+        decode_arena_init(&pod->result_arena, POD_RESULT_BUDGET);
+        (void)str_copy(pod->id, sizeof(pod->id), id);
+        ProtobufCMessage *message = NULL;
+        int r = decode_message(&pod->arena, &runtime__v1__run_pod_sandbox_request__descriptor, bytes, n_packed, &message);
+        if (r < 0)
+                return fold(r);
+        if (r > 0)
+                return POD_E_REQUEST;
+        pod->request = container_of(message, PodRequest, base);
+        if (!pod->request->config || !pod->request->config->metadata)
+                return POD_E_REQUEST;
+        pod->packed = TAKE_PTR(bytes);
+        pod->n_packed = n_packed;
+        pod->key = pod_key(pod->request->config->metadata);
+        if (!pod->key)
+                return error_origin(-ENOMEM);
+        *ret = TAKE_PTR(pod);
+        return 0;
+}
+
+Pod *pod_free(Pod *pod)
+{
+        if (!pod)
+                return NULL;
+        if (pod->call)
+                channel_cancel(pod->call_channel, pod->call);
+        if (pod->retry)
+                event_free(pod->retry);
+        list_for_each_safe(i, n, &pod->leases)
+                (void)lease_free(container_of(i, Lease, link));
+        list_remove(&pod->link);
+        if (pod->successor)
+                free(pod->successor->packed);
+        free(pod->successor);
+        free(pod->runs.items);
+        free(pod->stops.items);
+        free(pod->removes.items);
+        decode_arena_done(&pod->arena);
+        decode_arena_done(&pod->result_arena);
+        free(pod->packed);
+        free(pod->result_packed);
+        free(pod->key);
+        free(pod);
+        return NULL;
+}
+
+const char *pod_state_name(PodState state)
+{
+        static const char *const names[] = {"creating", "undoing", "ready", "ending", "stopped", "removing"};
+        return (unsigned)state < ARRAY_SIZE(names) ? names[state] : "unknown";
+}
+
+int pod_set_state(Pod *pod, PodState state, const char *why)
+{
+        /* From which states each one may be entered. */
+        static const unsigned from[POD_STATE_N] = {
+                [POD_STATE_UNDOING] = 1u << POD_STATE_CREATING,
+                [POD_STATE_READY] = 1u << POD_STATE_CREATING,
+                [POD_STATE_ENDING] = 1u << POD_STATE_READY,
+                [POD_STATE_STOPPED] = 1u << POD_STATE_ENDING,
+                [POD_STATE_REMOVING] = 1u << POD_STATE_READY | 1u << POD_STATE_ENDING | 1u << POD_STATE_STOPPED,
+        };
+        assert(from[state] & (1u << pod->state));
+        char title[256];
+        log_info("pod %s (%.13s): %s -> %s: %s", pod_title(pod, title), pod->id, pod_state_name(pod->state), pod_state_name(state),
+                 why);
+        pod->state = state;
+        int r = pod_store_put(pod->sandboxd, pod);
+        return r < 0 ? fold(r) : r;
+}
+
+int pod_set_result(Pod *pod, uint8_t *packed, size_t n)
+{
+        free(pod->result_packed);
+        pod->result_packed = packed;
+        pod->n_result_packed = n;
+        pod->result = NULL;
+        if (!packed)
+                return 0;
+        ProtobufCMessage *message = NULL;
+        int r = decode_message(&pod->result_arena, &bulkhead__cni__cni_result__descriptor, packed, n, &message);
+        if (r < 0)
+                return fold(r);
+        if (r > 0)
+                return POD_E_REQUEST;
+        pod->result = container_of(message, Bulkhead__Cni__CniResult, base);
+        return 0;
+}
+
+bool pod_is_listed(const Pod *pod)
+{
+        return pod->state != POD_STATE_CREATING && pod->state != POD_STATE_UNDOING;
+}
+
+bool pod_has_host_network(const Pod *pod)
+{
+        return pod->permit.flags & PERMIT_FLAG_HOST_NETWORK;
+}
+
+const char *pod_title(const Pod *pod, char to[256])
+{
+        const Runtime__V1__PodSandboxMetadata *metadata = pod->request->config->metadata;
+        (void)snprintf(to, 256, "%.120s/%.120s", metadata->namespace_, metadata->name);
+        return to;
+}
+
+Pod *pods_find_key(Sandboxd *sandboxd, const char *key)
+{
+        list_for_each(i, &sandboxd->pods) {
+                Pod *pod = container_of(i, Pod, link);
+                if (str_equal(pod->key, key))
+                        return pod;
+        }
+        return NULL;
+}
+
+Pod *pods_find(Sandboxd *sandboxd, const char *id)
+{
+        list_for_each(i, &sandboxd->pods) {
+                Pod *pod = container_of(i, Pod, link);
+                if (str_equal(pod->id, id))
+                        return pod;
+        }
+        return NULL;
+}
+
+Pod *pods_resolve(Sandboxd *sandboxd, const char *id)
+{
+        Pod *found = NULL;
+        if (str_is_empty(id))
+                return NULL;
+        list_for_each(i, &sandboxd->pods) {
+                Pod *pod = container_of(i, Pod, link);
+                if (!pod_is_listed(pod) || !str_has_prefix(pod->id, id))
+                        continue;
+                if (found)
+                        return NULL;
+                found = pod;
+        }
+        return found;
+}
+
+Lease *pod_find_lease(Pod *pod, const char *container_id)
+{
+        list_for_each(i, &pod->leases) {
+                Lease *lease = container_of(i, Lease, link);
+                if (str_equal(lease->container_id, container_id))
+                        return lease;
+        }
+        return NULL;
+}
+
+int lease_new(Lease **ret, Pod *pod, const char *container_id)
+{
+        Lease *lease = calloc(1, sizeof(*lease));
+        if (!lease)
+                return error_origin(-ENOMEM);
+        (void)str_copy(lease->container_id, sizeof(lease->container_id), container_id);
+        list_append(&pod->leases, &lease->link);
+        *ret = lease;
+        return 0;
+}
+
+Lease *lease_free(Lease *lease)
+{
+        if (!lease)
+                return NULL;
+        list_remove(&lease->link);
+        free(lease);
+        return NULL;
+}
+
+int reply_list_add(ReplyList *list, ReplyTo to)
+{
+        ReplyTo *items = reallocarray(list->items, list->n + 1, sizeof(*items));
+        if (!items)
+                return error_origin(-ENOMEM);
+        list->items = items;
+        list->items[list->n++] = to;
+        return 0;
+}
+
+void reply_list_send(ReplyList *list, const ProtobufCMessage *message)
+{
+        for (size_t i = 0; i < list->n; i++)
+                (void)reply_send(list->items[i], message, NULL, 0);
+        list->n = 0;
+}
+
+void reply_list_fail(ReplyList *list, const Refusal *refusal)
+{
+        for (size_t i = 0; i < list->n; i++)
+                (void)reply_fail(list->items[i], refusal->code, "%s", refusal->text);
+        list->n = 0;
+}

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* What is told of pods: from memory, never behind an operation. */
+
+#include <jansson.h>
+
+#include "lib/clock.h"
+#include "lib/error.h"
+#include "services/sandboxd/handlers.h"
+
+static Runtime__V1__PodSandboxState status_state(const Pod *pod)
+{
+        return pod->state == POD_STATE_READY ? RUNTIME__V1__POD_SANDBOX_STATE__SANDBOX_READY : RUNTIME__V1__POD_SANDBOX_STATE__SANDBOX_NOTREADY;
+}
+
+static bool status_has_label(const Runtime__V1__PodSandboxConfig *config, const char *key, const char *value)
+{
+        bool found = false;
+        /* The last of duplicate keys counts, as in every protobuf map. */
+        for (size_t i = 0; i < config->n_labels; i++)
+                if (str_equal(config->labels[i]->key, key))
+                        found = str_equal(config->labels[i]->value, value);
+        return found;
+}
+
+static bool status_fits(const Pod *pod, const Runtime__V1__PodSandboxFilter *filter)
+{
+        if (!pod_is_listed(pod))
+                return false;
+        if (!filter)
+                return true;
+        if (*filter->id && !str_has_prefix(pod->id, filter->id))
+                return false;
+        if (filter->state && filter->state->state != status_state(pod))
+                return false;
+        for (size_t i = 0; i < filter->n_label_selector; i++)
+                if (!status_has_label(pod->request->config, filter->label_selector[i]->key, filter->label_selector[i]->value))
+                        return false;
+        return true;
+}
+
+int on_list_pod_sandbox(void *userdata, Frame *frame)
+{
+        Sandboxd *sandboxd = userdata;
+        const Runtime__V1__ListPodSandboxRequest *request = container_of(frame->message, Runtime__V1__ListPodSandboxRequest, base);
+        size_t n = 0;
+        list_for_each(i, &sandboxd->pods)
+                n++;
+        Runtime__V1__ListPodSandboxResponse response = RUNTIME__V1__LIST_POD_SANDBOX_RESPONSE__INIT;
+        _cleanup_free_ Runtime__V1__PodSandbox *items = calloc(n + 1, sizeof(*items));
+        _cleanup_free_ Runtime__V1__PodSandbox **pointers = calloc(n + 1, sizeof(*pointers));
+        if (!items || !pointers)
+                return error_origin(-ENOMEM);
+        response.items = pointers;
+        list_for_each(i, &sandboxd->pods) {
+                Pod *pod = container_of(i, Pod, link);
+                if (!status_fits(pod, request->filter))
+                        continue;
+                const Runtime__V1__PodSandboxConfig *config = pod->request->config;
+                Runtime__V1__PodSandbox *item = &items[response.n_items];
+                runtime__v1__pod_sandbox__init(item);
+                item->id = pod->id;
+                item->metadata = config->metadata;
+                item->state = status_state(pod);
+                item->created_at = pod->created_nsec;
+                item->runtime_handler = pod->request->runtime_handler;
+                /* Same shape, other type names: one map entry is a key and a value. */
+                item->n_labels = config->n_labels;
+                item->labels = (Runtime__V1__PodSandbox__LabelsEntry **)config->labels;
+                item->n_annotations = config->n_annotations;
+                item->annotations = (Runtime__V1__PodSandbox__AnnotationsEntry **)config->annotations;
+                pointers[response.n_items++] = item;
+        }
+        return fold(reply_send(frame_reply_to(frame), &response.base, NULL, 0));
+}
+
+/* What tools read of a pod: where its network namespace is, what the plugins answered, its handler. */
+static char *status_info_json(const Pod *pod, const char *runtime_dir)
+{
+        char path[512];
+        json_t *namespaces = json_array();
+        if (*pod->network_pin) {
+                (void)snprintf(path, sizeof(path), "/run/netns/%s", pod->network_pin);
+                (void)json_array_append_new(namespaces, json_pack("{s:s,s:s}", "type", "network", "path", path));
+        }
+        static const struct {
+                const char *type;
+                uint32_t host_flag;
+        } kinds[] = {{"ipc", PERMIT_FLAG_HOST_IPC}, {"uts", PERMIT_FLAG_HOST_NETWORK}};
+        for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+                if (pod->permit.flags & kinds[i].host_flag)
+                        continue;
+                (void)snprintf(path, sizeof(path), "%s/ns/%s/%s", runtime_dir, pod->id, kinds[i].type);
+                (void)json_array_append_new(namespaces, json_pack("{s:s,s:s}", "type", kinds[i].type, "path", path));
+        }
+        json_t *result = pod->result ? json_loads(pod->result->result_json, JSON_REJECT_DUPLICATES, NULL) : NULL;
+        json_t *info = json_pack("{s:i,s:b,s:s,s:s,s:s,s:{s:{s:o}},s:o}", "pid", (int)pod->init_pid, "netNamespaceClosed",
+                                 pod->state != POD_STATE_READY, "runtimeHandler", pod->request->runtime_handler, "state",
+                                 pod_state_name(pod->state), "stage", pod->stage, "runtimeSpec", "linux", "namespaces", namespaces,
+                                 "cniResult", result ? result : json_null());
+        char *text = info ? json_dumps(info, JSON_COMPACT) : NULL;
+        json_decref(info);
+        return text;
+}
+
+int on_pod_sandbox_status(void *userdata, Frame *frame)
+{
+        Sandboxd *sandboxd = userdata;
+        const Runtime__V1__PodSandboxStatusRequest *request = container_of(frame->message, Runtime__V1__PodSandboxStatusRequest, base);
+        ReplyTo to = frame_reply_to(frame);
+        Pod *pod = pods_resolve(sandboxd, request->pod_sandbox_id);
+        if (!pod)
+                return reply_fail(to, GRPC_STATUS_NOT_FOUND, "pod %.80s does not exist", request->pod_sandbox_id);
+        const Runtime__V1__PodSandboxConfig *config = pod->request->config;
+        Runtime__V1__PodSandboxStatus status = RUNTIME__V1__POD_SANDBOX_STATUS__INIT;
+        status.id = pod->id;
+        status.metadata = config->metadata;
+        status.state = status_state(pod);
+        status.created_at = pod->created_nsec;
+        status.runtime_handler = pod->request->runtime_handler;
+        status.n_labels = config->n_labels;
+        status.labels = (Runtime__V1__PodSandboxStatus__LabelsEntry **)config->labels;
+        status.n_annotations = config->n_annotations;
+        status.annotations = (Runtime__V1__PodSandboxStatus__AnnotationsEntry **)config->annotations;
+
+        Runtime__V1__PodSandboxNetworkStatus network = RUNTIME__V1__POD_SANDBOX_NETWORK_STATUS__INIT;
+        Runtime__V1__PodIP additional[8], *additional_pointers[8];
+        network.additional_ips = additional_pointers;
+        if (pod->result && pod->state == POD_STATE_READY) {
+                if (pod->result->n_ips > 0)
+                        network.ip = pod->result->ips[0];
+                for (size_t i = 1; i < pod->result->n_ips && i <= ARRAY_SIZE(additional); i++) {
+                        runtime__v1__pod_ip__init(&additional[i - 1]);
+                        additional[i - 1].ip = pod->result->ips[i];
+                        additional_pointers[network.n_additional_ips++] = &additional[i - 1];
+                }
+        }
+        status.network = &network;
+        Runtime__V1__NamespaceOption default_options = RUNTIME__V1__NAMESPACE_OPTION__INIT;
+        Runtime__V1__Namespace namespaces = RUNTIME__V1__NAMESPACE__INIT;
+        const Runtime__V1__LinuxSandboxSecurityContext *security = config->linux ? config->linux->security_context : NULL;
+        namespaces.options = security && security->namespace_options ? security->namespace_options : &default_options;
+        Runtime__V1__LinuxPodSandboxStatus linux_status = RUNTIME__V1__LINUX_POD_SANDBOX_STATUS__INIT;
+        linux_status.namespaces = &namespaces;
+        status.linux = &linux_status;
+
+        Runtime__V1__PodSandboxStatusResponse response = RUNTIME__V1__POD_SANDBOX_STATUS_RESPONSE__INIT;
+        response.status = &status;
+        response.timestamp = clock_realtime_nsec();
+        _cleanup_free_ char *json = request->verbose ? status_info_json(pod, service_config(sandboxd->service)->runtime_dir) : NULL;
+        Runtime__V1__PodSandboxStatusResponse__InfoEntry info = RUNTIME__V1__POD_SANDBOX_STATUS_RESPONSE__INFO_ENTRY__INIT, *infos = &info;
+        if (json) {
+                info.key = (char *)"info";
+                info.value = json;
+                response.n_info = 1;
+                response.info = &infos;
+        }
+        return fold(reply_send(to, &response.base, NULL, 0));
+}
