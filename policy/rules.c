@@ -151,6 +151,7 @@ static const Rule rules_pipes[] = {
         ALLOW("dup3", "a child's standard streams"),
         ALLOW("dup2", "a child's standard streams"),
         ALLOW("close_range", "a child's fds"),
+        ALLOW_IF("fcntl", 1, U32, F_SETPIPE_SZ, "fewer turns of a pipe that moves much"),
         ALLOW_IF("ioctl", 1, U32, FIONREAD, "bytes waiting in a pipe"),
         ALLOW_IF("ioctl", 1, U32, FIONBIO, "non-blocking"),
 };
@@ -328,6 +329,12 @@ static const Rule rules_trees[] = {
 };
 SET(trees);
 
+/* A child that must not outlive its parent. Said after the change of user, which takes it back. */
+static const Rule rules_tied[] = {
+        ALLOW_IF("prctl", 0, U32, PR_SET_PDEATHSIG, "a child ends with its parent"),
+};
+SET(tied);
+
 /* The jail alone: a mknodat that cannot make a device even where the capability is. */
 static const Rule rules_jail[] = {
         ALLOW_IF2("mknodat", 2, S_IFMT, S_IFCHR, 3, U32, 0, "whiteouts"),
@@ -425,10 +432,10 @@ const RuleSet *const rule_sets[POLICY_N][RULE_SETS_MAX] = {
                                          &set_drop, &set_processes, &set_pipes),
         [POLICY_CONTAINERD_SHIM] = SETS(&set_shim, &set_terminal),
         [POLICY_LOGD] = SETS(&set_loop, &set_log_files, &set_pipes),
-        [POLICY_FETCH_CHILD] = SETS(&set_loop, &set_network),
-        [POLICY_PARSE_CHILD] = SETS(NULL),
-        [POLICY_DECOMPRESS_CHILD] = SETS(NULL),
-        [POLICY_TREE_JAIL] = SETS(&set_files, &set_jail),
+        [POLICY_FETCH_CHILD] = SETS(&set_loop, &set_network, &set_tied),
+        [POLICY_PARSE_CHILD] = SETS(&set_tied),
+        [POLICY_DECOMPRESS_CHILD] = SETS(&set_tied),
+        [POLICY_TREE_JAIL] = SETS(&set_files, &set_jail, &set_tied),
         [POLICY_RENDER_CHILD] = SETS(NULL),
         [POLICY_CNI_CHILD] = SETS(NULL),
 };

@@ -5,6 +5,10 @@
  *   layers:    <state_dir>/layers/<hex of compressed digest>/        (root-owned store, mode 0700 above)
  *   writable:  <state_dir>/writable/<container id>/{upper,work,volumes/<i>}
  *   imports:   <state_dir>/imports/<id>/   extracted archives;  <state_dir>/import/<file>  what root put there
+ * Beside them may stand staging-* and trash-*: trees that are being made or removed; imaged-tree removes what a crash left.
+ *
+ * A layer marks an opaque directory with user.overlay.opaque and a whiteout with a 0:0 device: whoever mounts an overlay over
+ * layers must give the option `userxattr`. overlayfs ignores the mark on a layer's root: see TreeUnpacked.is_opaque.
  *
  * row 1 request tree_unpack: TreeUnpack -> TreeUnpacked from A fds file-read
  * row 2 request tree_remove: TreeName -> - from A states ANY
@@ -29,11 +33,12 @@ typedef struct TreeName {
         char padding[3];
 } TreeName;
 
-/* The fd is the blob, a regular file, read from offset 0. An existing committed layer is success (and is measured). */
+/* The fd is the blob, a regular file, read from its first byte on (by pread: the offset, which others may share, does not
+ * matter). An existing committed layer is success if its diff id is the expected one. */
 typedef struct TreeUnpack {
         uint8_t layer[32]; /* compressed digest: names the tree */
         uint8_t diff_id[32]; /* expected digest of the uncompressed bytes: else nothing is committed */
-        uint32_t compression;
+        uint32_t compression; /* for logs: the decompressor goes by the blob's first bytes, the diff id judges the result */
         uint32_t max_entries;
         uint64_t max_bytes; /* uncompressed */
 } TreeUnpack;
@@ -42,8 +47,11 @@ typedef struct TreeUnpacked {
         uint8_t diff_id[32]; /* what it really was */
         uint64_t bytes;      /* on disk, as measured in the jail */
         uint64_t inodes;
+        uint32_t is_opaque;  /* bool: it hides every layer below it. Those must be left out when an image is stacked */
+        uint32_t padding;
 } TreeUnpacked;
 
+/* WRITABLE measures upper alone, what the container wrote. */
 typedef struct TreeMeasured {
         uint64_t bytes;
         uint64_t inodes;
@@ -51,7 +59,8 @@ typedef struct TreeMeasured {
 
 #define TREE_VOLUMES_MAX 16
 #define TREE_VOLUME_PATH_MAX 256
-/* Makes writable/<container> with upper and work owned by owner_id, and volumes/<i> seeded from the image's directory. */
+/* Makes writable/<container> with upper and work owned by owner_id, and volumes/<i> seeded from the image's directory (its owners
+ * have owner_id added). Idempotent. A volume path that the image does not have gives an empty directory. */
 typedef struct TreeWritable {
         char container[ID_LENGTH + 1];
         char padding[3];
@@ -62,7 +71,9 @@ typedef struct TreeWritable {
         uint8_t layers[SEAL_LAYERS_MAX][32]; /* lowest first; needed when n_volumes > 0 */
 } TreeWritable;
 
-/* /etc/passwd and /etc/group of the image, in a jail. Empty names mean uid/gid are given instead. */
+/* /etc/passwd and /etc/group of the image, in a jail. Empty names mean uid/gid are given instead. A name that is not there, or one
+ * that begins like a number, is NOT_FOUND or INVALID_ARGUMENT; a uid that is not there is uid_known 0 with group 0. groups are
+ * the memberships besides gid. */
 typedef struct TreeUser {
         uint32_t n_layers;
         uint32_t uid, gid; /* UINT32_MAX: not given */

@@ -197,6 +197,8 @@ const char *decompress_end_name(int code)
                 return "its compressed stream is damaged";
         case DECOMPRESS_END_TRAILING:
                 return "something that is no compressed stream follows its compressed stream";
+        case DECOMPRESS_END_CONFINEMENT:
+                return "the decompressor could not be confined";
         }
         return "the decompressor failed";
 }

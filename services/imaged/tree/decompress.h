@@ -16,6 +16,7 @@ typedef enum DecompressEnd {
         DECOMPRESS_END_TRUNCATED, /* the compressed stream ends too early */
         DECOMPRESS_END_CORRUPT,
         DECOMPRESS_END_TRAILING,  /* something that is no compressed stream follows it */
+        DECOMPRESS_END_CONFINEMENT, /* its process could not be confined, and read nothing */
 } DecompressEnd;
 
 /* Reads blob_fd, a regular file, from its first byte on, whatever its offset is (others share it). */
