@@ -7,6 +7,7 @@
 #include "ipc/edges/sandboxd-cni.rows.h"
 #include "ipc/edges/sandboxd-setup.h"
 #include "ipc/edges/sandboxd-setup.rows.h"
+#include "lib/clock.h"
 #include "lib/error.h"
 #include "lib/log.h"
 #include "services/sandboxd/sandboxd.h"
