@@ -72,7 +72,7 @@ void str_printable(char *to, size_t size, const void *bytes, size_t n)
                 memcpy(to + used, one, length);
                 used += length;
         }
-        (void)strcpy(to + used, total < size ? "" : "...");
+        memcpy(to + used, total < size ? "" : "...", total < size ? 1 : 4);
 }
 
 void hex_encode(char *to, const uint8_t *bytes, size_t n)
