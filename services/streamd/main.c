@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ipc/edges/streamd-containerd.pb-c.h"
+#include "ipc/edges/streamd-containerd.rows.h"
+#include "ipc/edges/streamd-sandboxd.rows.h"
+#include "lib/error.h"
+#include "lib/log.h"
+#include "services/streamd/streamd.h"
+#include <event2/event.h>
+#include <sys/socket.h>
+
+/* No session outlives the answer to its opening yet, so there is none that this could be about. */
+static int on_session_ended(void *userdata, Frame *frame)
+{
+        const Bulkhead__StreamdContainerd__SessionEnded *ended =
+                (const Bulkhead__StreamdContainerd__SessionEnded *)frame->message;
+
+        log_debug("session %s ended with code %d", ended->session_id, ended->exit_code);
+        return 0;
+}
+
+static const ChannelHandler streamd_containerd_handlers[] = {EDGE_STREAMD_CONTAINERD_HANDLERS_A};
+static const ChannelHandler streamd_sandboxd_handlers[] = {EDGE_STREAMD_SANDBOXD_HANDLERS_A};
+
+static const ServiceEdge streamd_edges[] = {
+        {.edge = EDGE_STREAMD_CONTAINERD, .handlers = streamd_containerd_handlers},
+        {.edge = EDGE_STREAMD_SANDBOXD, .handlers = streamd_sandboxd_handlers},
+};
+
+static void streamd_on_listener(evutil_socket_t fd, short what, void *userdata)
+{
+        Streamd *streamd = userdata;
+        int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+        /* A client that left again is its own affair, as is a shortage of fds that passes. */
+        if (client < 0)
+                return;
+        int r = connection_new(streamd, client);
+        if (r)
+                service_fail(streamd->service, fold(r));
+}
+
+int streamd_update_listener(Streamd *streamd)
+{
+        if (!streamd->listener_event)
+                return 0;
+        int r = streamd->n_connections < STREAMD_CONNECTIONS_MAX ? event_add(streamd->listener_event, NULL)
+                                                                  : event_del(streamd->listener_event);
+        return r < 0 ? error_origin(-ENOMEM) : 0;
+}
+
+static int streamd_ready(void *context)
+{
+        Streamd *streamd = context;
+
+        list_init(&streamd->connections);
+        streamd->config = service_section(streamd->service, sizeof(*streamd->config));
+        streamd->listener_fd = service_take_fd(streamd->service, "stream");
+        if (streamd->listener_fd < 0)
+                return error_origin(-EBADF);
+        streamd->listener_event = event_new(service_loop(streamd->service), streamd->listener_fd, EV_READ | EV_PERSIST,
+                                            streamd_on_listener, streamd);
+        if (!streamd->listener_event)
+                return error_origin(-ENOMEM);
+        int r = streamd_update_listener(streamd);
+        if (r)
+                return fold(r);
+        service_set_state(streamd->service, ROW_STATE_READY);
+        return 0;
+}
+
+static void streamd_release(void *context)
+{
+        Streamd *streamd = context;
+
+        if (!streamd->listener_event)
+                return;
+        event_free(streamd->listener_event);
+        streamd->listener_event = NULL;
+        streamd->listener_fd = fd_close(streamd->listener_fd);
+        list_for_each_safe(i, next, &streamd->connections)
+                (void)connection_free(container_of(i, Connection, link));
+}
+
+int main(int argc, char **argv)
+{
+        static const ServiceSpec spec = {
+                .process = PROCESS_STREAMD,
+                .context_size = sizeof(Streamd),
+                .edges = streamd_edges,
+                .n_edges = ARRAY_SIZE(streamd_edges),
+                .ready = streamd_ready,
+                .release = streamd_release,
+        };
+        return service_main(&spec, argc, argv);
+}
