@@ -54,8 +54,8 @@ typedef struct GrpcLimits {
                 .memory_bytes = 48 * 1024 * 1024,                                                                      \
                 .connection_memory_bytes = 40 * 1024 * 1024,                                                           \
                 .queue_bytes = 4 * 1024 * 1024,                                                                        \
-                .flood_burst = 1000,                                                                                   \
-                .flood_per_sec = 200,                                                                                  \
+                .flood_burst = 4000,                                                                                   \
+                .flood_per_sec = 400,                                                                                  \
                 .frame_usec = 10 * USEC_PER_SEC,                                                                       \
                 .request_usec = 30 * USEC_PER_SEC,                                                                     \
                 .stall_usec = 30 * USEC_PER_SEC,                                                                       \

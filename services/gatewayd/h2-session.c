@@ -12,8 +12,9 @@
 #define H2_SETTINGS_MAX 32
 #define H2_CONTINUATIONS_MAX 8
 #define H2_ACKS_MAX 128
-#define H2_RESET_BURST 200
-#define H2_RESET_PER_SEC 33
+/* A kubelet whose probes of all pods time out at once resets a stream for each. */
+#define H2_RESET_BURST 600
+#define H2_RESET_PER_SEC 100
 /* Beyond the advertised list size a request is answered with an error; beyond this multiple the peer is attacking. */
 #define H2_HEADER_EXCESS 4
 

@@ -3,7 +3,7 @@
 /* A server for tests of the gRPC layer with real clients: its methods echo, stream, wait, fail and count. Requests are
  * decimal numbers and texts separated by spaces, so that clients need no protobuf.
  *
- * echo-server SOCKET [stall|frame|request|connections=N]...    (times in milliseconds) */
+ * echo-server SOCKET [stall|frame|request|connections|flood=N]...    (times in milliseconds) */
 
 #include "lib/error.h"
 #include "lib/log.h"
@@ -78,9 +78,10 @@ static int echo_on_blob(EchoServer *server, GrpcCall *call)
 {
         uint64_t size;
         echo_parse(call, &size, 1);
-        void *bytes = calloc(1, MAX2(size, (uint64_t)1));
+        void *bytes = malloc(MAX2(size, (uint64_t)1));
         if (!bytes)
                 return error_origin(-ENOMEM);
+        memset(bytes, 'b', size); /* touched, so that it counts as resident */
         grpc_call_reply(call, bytes, size);
         return 0;
 }
@@ -285,6 +286,8 @@ static bool echo_set_limit(GrpcLimits *limits, const char *argument)
                 limits->request_usec = n * 1000;
         else if (str_has_prefix(argument, "connections="))
                 limits->max_connections = n;
+        else if (str_has_prefix(argument, "flood="))
+                limits->flood_burst = (uint32_t)n;
         else
                 return false;
         return true;
