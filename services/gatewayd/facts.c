@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ipc/cri/api.pb-c.h"
+#include "services/gatewayd/gatewayd.h"
+
+#include <stdio.h>
+
+static uint32_t facts_namespaces(const Runtime__V1__NamespaceOption *options)
+{
+        Runtime__V1__NamespaceOption none = RUNTIME__V1__NAMESPACE_OPTION__INIT;
+        uint32_t flags = 0;
+        if (!options)
+                options = &none;
+        if (options->network == RUNTIME__V1__NAMESPACE_MODE__NODE)
+                flags |= PERMIT_FLAG_HOST_NETWORK;
+        if (options->ipc == RUNTIME__V1__NAMESPACE_MODE__NODE)
+                flags |= PERMIT_FLAG_HOST_IPC;
+        if (options->pid == RUNTIME__V1__NAMESPACE_MODE__NODE)
+                flags |= PERMIT_FLAG_HOST_PID;
+        if (options->pid == RUNTIME__V1__NAMESPACE_MODE__POD)
+                flags |= PERMIT_FLAG_POD_PID;
+        return flags;
+}
+
+/* Only a mapping that can be honoured is sealed; what is wrong with another one is sandboxd's to say. */
+static void facts_set_userns(Permit *permit, const Runtime__V1__NamespaceOption *options)
+{
+        const Runtime__V1__UserNamespace *userns = options ? options->userns_options : NULL;
+        if (!userns || userns->mode != RUNTIME__V1__NAMESPACE_MODE__POD || userns->n_uids != 1 || userns->n_gids != 1)
+                return;
+        const Runtime__V1__IDMapping *uids = userns->uids[0], *gids = userns->gids[0];
+        if (uids->host_id != gids->host_id || uids->container_id != gids->container_id || uids->length != gids->length)
+                return;
+        permit->flags |= PERMIT_FLAG_USERNS;
+        permit->userns_host_id = uids->host_id;
+        permit->userns_container_id = uids->container_id;
+        permit->userns_length = uids->length;
+}
+
+static int facts_fill_pod(Permit *permit, const Runtime__V1__PodSandboxConfig *config, const char **ret_why)
+{
+        const Runtime__V1__LinuxPodSandboxConfig *linux_config = config ? config->linux : NULL;
+        const Runtime__V1__LinuxSandboxSecurityContext *security = linux_config ? linux_config->security_context : NULL;
+        const Runtime__V1__NamespaceOption *options = security ? security->namespace_options : NULL;
+        permit->flags |= facts_namespaces(options);
+        if (security && security->privileged)
+                permit->flags |= PERMIT_FLAG_PRIVILEGED;
+        facts_set_userns(permit, options);
+        if (linux_config && !str_copy(permit->cgroup_parent, sizeof(permit->cgroup_parent), linux_config->cgroup_parent)) {
+                *ret_why = "cgroup_parent is longer than 511 bytes";
+                return 1;
+        }
+        return 0;
+}
+
+static int facts_fill_container(Permit *permit, const Runtime__V1__CreateContainerRequest *request, const char **ret_why)
+{
+        const Runtime__V1__ContainerConfig *config = request->config;
+        if (!config || !config->metadata || !config->image || str_is_empty(config->image->image)) {
+                *ret_why = "config, its metadata and its image are needed";
+                return 1;
+        }
+        if (!request->sandbox_config) {
+                *ret_why = "sandbox_config is needed: it is what the pod was run with";
+                return 1;
+        }
+        int r = facts_fill_pod(permit, request->sandbox_config, ret_why);
+        if (r)
+                return r;
+        const Runtime__V1__LinuxContainerSecurityContext *security = config->linux ? config->linux->security_context : NULL;
+        permit->flags &= ~(uint32_t)(PERMIT_FLAG_PRIVILEGED | PERMIT_FLAG_HOST_PID | PERMIT_FLAG_POD_PID);
+        permit->flags |= facts_namespaces(security ? security->namespace_options : NULL) & (PERMIT_FLAG_HOST_PID | PERMIT_FLAG_POD_PID);
+        if (security && security->privileged)
+                permit->flags |= PERMIT_FLAG_PRIVILEGED;
+        if (security && security->readonly_rootfs)
+                permit->flags |= PERMIT_FLAG_READONLY_ROOT;
+        if (config->tty)
+                permit->flags |= PERMIT_FLAG_TTY;
+        if (!str_copy(permit->image, sizeof(permit->image), config->image->image)) {
+                *ret_why = "image is longer than 511 bytes";
+                return 1;
+        }
+        const char *directory = request->sandbox_config->log_directory;
+        if (str_is_empty(directory) || str_is_empty(config->log_path))
+                return 0;
+        int n = snprintf(permit->log_path, sizeof(permit->log_path), "%s/%s", directory, config->log_path);
+        if (n < 0 || (size_t)n >= sizeof(permit->log_path) || *directory != '/') {
+                *ret_why = "log_directory must be absolute, and with log_path shorter than 511 bytes";
+                return 1;
+        }
+        return 0;
+}
+
+int facts_fill(Permit *permit, uint32_t verb, const ProtobufCMessage *request, const char **ret_object, const char **ret_why)
+{
+        *ret_object = "";
+        if (request->descriptor == &runtime__v1__run_pod_sandbox_request__descriptor)
+                return facts_fill_pod(permit, container_of(request, Runtime__V1__RunPodSandboxRequest, base)->config, ret_why);
+        if (request->descriptor == &runtime__v1__create_container_request__descriptor) {
+                *ret_object = container_of(request, Runtime__V1__CreateContainerRequest, base)->pod_sandbox_id;
+                return facts_fill_container(permit, container_of(request, Runtime__V1__CreateContainerRequest, base), ret_why);
+        }
+        if (request->descriptor == &runtime__v1__exec_request__descriptor) {
+                const Runtime__V1__ExecRequest *exec = container_of(request, Runtime__V1__ExecRequest, base);
+                *ret_object = exec->container_id;
+                permit->flags |= exec->tty ? PERMIT_FLAG_TTY : 0;
+        } else if (request->descriptor == &runtime__v1__exec_sync_request__descriptor) {
+                *ret_object = container_of(request, Runtime__V1__ExecSyncRequest, base)->container_id;
+        } else if (request->descriptor == &runtime__v1__port_forward_request__descriptor) {
+                *ret_object = container_of(request, Runtime__V1__PortForwardRequest, base)->pod_sandbox_id;
+        } else if (request->descriptor == &runtime__v1__update_container_resources_request__descriptor) {
+                *ret_object = container_of(request, Runtime__V1__UpdateContainerResourcesRequest, base)->container_id;
+        }
+        return 0;
+}
