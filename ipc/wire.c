@@ -102,11 +102,7 @@ static int wire_peek(int fd, WireHeader *header, size_t *ret_length)
 
 static int wire_check_header(const WireHeader *h, size_t datagram_length)
 {
-        size_t payload_length;
-
-        if (datagram_length < sizeof(*h)) /* check: header-short */
-                return WIRE_E_MALFORMED;
-        payload_length = datagram_length - sizeof(*h);
+        /* Of a datagram that is shorter than a header the rest is zero here; its length fits nothing below. */
         if (h->magic != WIRE_MAGIC) /* check: header-magic */
                 return WIRE_E_MALFORMED;
         if (h->flags & ~WIRE_FLAGS_KNOWN) /* check: header-flags-unknown */
@@ -121,7 +117,7 @@ static int wire_check_header(const WireHeader *h, size_t datagram_length)
         if ((h->flags & WIRE_FLAG_CANCEL) && h->length != 0) /* check: cancel-length */
                 return WIRE_E_LENGTH;
         if (h->flags & WIRE_FLAG_MEMFD) {
-                if (payload_length != 0) /* check: memfd-and-inline */
+                if (datagram_length != sizeof(*h)) /* check: memfd-and-inline */
                         return WIRE_E_MALFORMED;
                 if (h->length <= WIRE_PAYLOAD_MAX) /* check: memfd-needless */
                         return WIRE_E_LENGTH;
@@ -131,7 +127,7 @@ static int wire_check_header(const WireHeader *h, size_t datagram_length)
         }
         if (h->length > WIRE_PAYLOAD_MAX) /* check: inline-too-large */
                 return WIRE_E_LENGTH;
-        if (payload_length != h->length) /* check: inline-length */
+        if (datagram_length != sizeof(*h) + h->length) /* check: inline-length */
                 return WIRE_E_MALFORMED;
         return 0;
 }
