@@ -142,11 +142,21 @@ static void service_on_changed(void *userdata, Channel *channel, bool connected)
                                 .violation = violations > service->violations[edge->edge],
                         };
                         service->violations[edge->edge] = violations;
+                        if (lost.violation)
+                                log_warning("edge %s: %s", topology_edges[edge->edge].name, channel_why(channel));
+                        else
+                                log_info("edge %s: %s", topology_edges[edge->edge].name, channel_why(channel));
                         (void)control_send(service->control_fd, CONTROL_EDGE_LOST, &lost, NULL, 0, -1);
                 }
                 if (edge->on_changed)
                         edge->on_changed(userdata, channel, connected);
         }
+}
+
+static void service_on_failed(void *userdata, Channel *channel, int r)
+{
+        (void)channel;
+        service_fail(*(Service **)userdata, r);
 }
 
 /* Ends the loop cleanly: a daemon that is stopped keeps nothing open that the next one needs. */
@@ -308,6 +318,7 @@ static int service_make_channels(Service *service)
                         .handlers = edge->handlers,
                         .on_cancelled = edge->on_cancelled,
                         .on_changed = service_on_changed,
+                        .on_failed = service_on_failed,
                         .userdata = service->context,
                 };
                 int r = channel_new(&service->channels[edge->edge], service->base, &spec);
