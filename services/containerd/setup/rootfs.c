@@ -68,9 +68,9 @@ static int rootfs_keep_permit(Setup *setup, int dir_fd, const Permit *permit, Re
         return renameat(dir_fd, "permit.new", dir_fd, "permit") < 0 ? error_origin(negative_errno()) : 0;
 }
 
-static bool rootfs_append(char options[ROOTFS_OPTIONS_MAX], size_t *used, const char *format, const char *value)
+static bool rootfs_append(char options[ROOTFS_OPTIONS_MAX], size_t *used, const char *key, const char *value)
 {
-        int n = snprintf(options + *used, ROOTFS_OPTIONS_MAX - *used, format, value);
+        int n = snprintf(options + *used, ROOTFS_OPTIONS_MAX - *used, "%s%s", key, value);
         if (n < 0 || (size_t)n >= ROOTFS_OPTIONS_MAX - *used)
                 return false;
         *used += (size_t)n;
@@ -120,12 +120,12 @@ static int rootfs_mount(Setup *setup, const Statement *statement, int upper_fd, 
         bool fits = true;
         for (uint32_t i = statement->n_layers; fits && i-- > 0;) {
                 hex_encode(name, statement->layers[i], 32);
-                fits = rootfs_append(options, &used, i + 1 == statement->n_layers ? "%s" : ":%s", name);
+                fits = rootfs_append(options, &used, i + 1 == statement->n_layers ? "" : ":", name);
         }
         (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", upper_fd);
-        fits = fits && rootfs_append(options, &used, ",upperdir=%s", path);
+        fits = fits && rootfs_append(options, &used, ",upperdir=", path);
         (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", work_fd);
-        fits = fits && rootfs_append(options, &used, ",workdir=%s", path);
+        fits = fits && rootfs_append(options, &used, ",workdir=", path);
         if (!fits)
                 return rootfs_mount_by_api(setup, statement, upper_fd, work_fd, target_fd);
 
