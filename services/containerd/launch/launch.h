@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* containerd-launch: a spawner. It starts OCI runtimes and shims, unconfined, because whatever confined it would be inherited by
+ * containers for ever; so it decodes nothing. What must be decoded is, in a child that has confined itself first. */
+
+#include "ipc/edges/containerd-launch.h"
+#include "services/hand.h"
+
+typedef struct Launch {
+        Hand *hand;
+        const ConfigCommon *common;     /* borrowed from the hand */
+        const ConfigContainerd *config; /* borrowed from the hand */
+        int cgroup_fd;                  /* where each shim gets a cgroup; -1 without a v2 hierarchy */
+        uint64_t *n_refused;            /* requests that asked for more than their permit; shared with the children */
+} Launch;
+
+/* Why a verb did not do what it was asked. */
+typedef struct Verdict {
+        uint32_t code; /* gRPC status */
+        char text[1200];
+} Verdict;
+
+/* Fills the verdict and returns 1, the one positive outcome of the functions below. They return 0, that, or -errno. */
+int verdict_set(Verdict *verdict, uint32_t code, const char *format, ...) _printf_(3, 4);
+
+/* What is rendered, and from what. container_fd: the config.json of an exec's container, else -1. */
+typedef struct RenderJob {
+        const Permit *permit;
+        uint32_t flags; /* LAUNCH_FLAG_* */
+        int spec_fd, request_fd, container_fd;
+} RenderJob;
+
+/* render-parent.c: writes the document that the confined child renders to path. */
+int render_run(const Launch *launch, const RenderJob *job, const char *path, Verdict *verdict);
+/* render-child.c: all that decodes. */
+_Noreturn void render_child(const Launch *launch, const RenderJob *job, int ask_fd, int result_fd);

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include "ipc/cgroup-path.h"
+#include "ipc/edges/containerd-launch.rows.h"
+#include "lib/clock.h"
+#include "lib/error.h"
+#include "lib/grpc-status.h"
+#include "services/containerd/launch/launch.h"
+#include "services/containerd/runtime/place.h"
+#include "services/containerd/runtime/runtime.h"
+#include "services/containerd/shim/shim-start.h"
+
+#define LAUNCH_SHIM_WAIT_MSEC 120000
+
+int verdict_set(Verdict *verdict, uint32_t code, const char *format, ...)
+{
+        va_list args;
+        va_start(args, format);
+        verdict->code = code;
+        (void)vsnprintf(verdict->text, sizeof(verdict->text), format, args);
+        va_end(args);
+        return 1;
+}
+
+static int launch_answer(int edge_fd, const HandRequest *request, int r, const Verdict *verdict, const void *flat)
+{
+        if (r == 0)
+                return hand_reply(edge_fd, request, flat, NULL, 0);
+        return r > 0 ? hand_fail(edge_fd, request, verdict->code, "%s", verdict->text)
+                     : hand_fail(edge_fd, request, GRPC_STATUS_INTERNAL, "%s: %s", request->row->name, error_trace());
+}
+
+static int launch_check(const Launch *launch, const char *id, uint32_t runtime, Verdict *verdict)
+{
+        if (id[ID_LENGTH] != '\0' || !id_is_valid(id))
+                return verdict_set(verdict, GRPC_STATUS_INVALID_ARGUMENT, "containerd-launch: not an id");
+        if (runtime >= launch->config->n_runtimes)
+                return verdict_set(verdict, GRPC_STATUS_INVALID_ARGUMENT, "%s: there is no runtime %u", id, runtime);
+        return 0;
+}
+
+/* arguments: the runtime's verb first. words: what it wrote. */
+static int launch_run(const Launch *launch, uint32_t row, const char *const *arguments, char words[RUNTIME_WORDS_MAX],
+                      Verdict *verdict)
+{
+        const Runtime runtime = {.path = launch->config->runtimes[row].path, .runtime_dir = launch->common->runtime_dir,
+                                 .systemd_cgroups = launch->config->systemd_cgroups};
+        int r = runtime_run(&runtime, arguments, words);
+        if (r <= 0)
+                return r < 0 ? fold(r) : 0;
+        return verdict_set(verdict, r == RUNTIME_E_UNUSABLE ? GRPC_STATUS_FAILED_PRECONDITION : GRPC_STATUS_UNKNOWN,
+                           "%s %s failed: %s", runtime_name(&runtime), arguments[0], words);
+}
+
+/* Born in its cgroup: moving a process waits for every reader of the hierarchy. */
+static pid_t launch_fork_shim(const Launch *launch, const char *id)
+{
+        struct clone_args how = {.flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD};
+        if (launch->cgroup_fd < 0)
+                return fork();
+        if (mkdirat(launch->cgroup_fd, id, 0755) < 0 && errno != EEXIST)
+                return -1;
+        _cleanup_fd_ int fd = openat(launch->cgroup_fd, id, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+        how.cgroup = (uint64_t)fd;
+        return fd < 0 ? -1 : (pid_t)syscall(SYS_clone3, &how, sizeof(how));
+}
+
+static _Noreturn void launch_exec_shim(const Launch *launch, const char *id, int report_fd)
+{
+        char path[CONFIG_PATH_MAX + 32];
+        char *arguments[] = {(char *)(uintptr_t)"bulkhead-containerd-shim", (char *)(uintptr_t)id, NULL};
+        char *environment[] = {NULL};
+        int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+        (void)snprintf(path, sizeof(path), "%s/bulkhead-containerd-shim", launch->common->libexec_dir);
+        if (dup2(null_fd, STDIN_FILENO) == STDIN_FILENO && dup2(null_fd, STDOUT_FILENO) == STDOUT_FILENO &&
+            dup2(report_fd, SHIM_FD_REPORT) == SHIM_FD_REPORT && fcntl(SHIM_FD_REPORT, F_SETFD, 0) == 0 &&
+            syscall(SYS_close_range, SHIM_FD_REPORT + 1, ~0U, 0) == 0 && setsid() > 0)
+                (void)execve(path, arguments, environment);
+        _exit(127);
+}
+
+/* Starts the shim, in a session and a cgroup of its own, so that neither our end nor that of a unit or pod reaches it, and passes
+ * on what it answers. */
+static int launch_shim(const Launch *launch, const ShimStart *start, int edge_fd, const HandRequest *request, Verdict *verdict)
+{
+        _cleanup_(wire_frame_done) WireFrame frame = WIRE_FRAME_NULL;
+        int pair[2];
+        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+                return error_origin(negative_errno());
+        int r = wire_send(pair[0], SHIM_FRAME_START, 0, 0, start, sizeof(*start), NULL, 0);
+        pid_t pid = r == 0 ? launch_fork_shim(launch, start->id) : -1;
+        if (pid == 0)
+                launch_exec_shim(launch, start->id, pair[1]);
+        r = pid < 0 ? error_origin(negative_errno()) : 0;
+        (void)close(pair[1]);
+        struct pollfd p = {.fd = pair[0], .events = POLLIN};
+        if (r == 0 && poll(&p, 1, LAUNCH_SHIM_WAIT_MSEC) != 1)
+                (void)kill(-pid, SIGKILL); /* with the runtime, which hangs: it is of the same session */
+        if (r == 0)
+                r = wire_receive(pair[0], true, &frame);
+        (void)close(pair[0]);
+        const ShimReport *report = (const void *)frame.payload;
+        if (r != 0 || frame.header.length != sizeof(*report))
+                return verdict_set(verdict, GRPC_STATUS_INTERNAL, "%s: its shim ended without a word; remove it", start->id);
+        if (report->code != 0)
+                return verdict_set(verdict, report->code, "%s: %.1023s", start->id, report->created.text);
+        return hand_reply(edge_fd, request, &report->created, frame.fds, frame.n_fds);
+}
+
+static int launch_prepare_exec(const Launch *launch, const ShimStart *start, int *ret_container_fd, Verdict *verdict)
+{
+        char path[PLACE_PATH_MAX];
+        place_path(path, launch->common, PLACE_CONTAINER, start->container, "/config.json");
+        *ret_container_fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        if (*ret_container_fd < 0)
+                return verdict_set(verdict, GRPC_STATUS_NOT_FOUND, "exec: there is no container %s here", start->container);
+        place_path(path, launch->common, PLACE_EXEC, start->id, "");
+        return mkdir(path, 0700) < 0 && errno != EEXIST ? error_origin(negative_errno()) : 0;
+}
+
+static void launch_compose(const Launch *launch, const LaunchCreate *verb, bool is_exec, ShimStart *start)
+{
+        char cgroup[CGROUP_PATH_MAX];
+        *start = (ShimStart){.flags = verb->flags, .is_exec = is_exec, .systemd_cgroups = launch->config->systemd_cgroups,
+                             .common = *launch->common};
+        (void)str_copy(start->id, sizeof(start->id), verb->permit.id);
+        (void)str_copy(start->container, sizeof(start->container), is_exec ? verb->permit.pod_id : verb->permit.id);
+        (void)str_copy(start->runtime, sizeof(start->runtime), launch->config->runtimes[verb->runtime].path);
+        if (!is_exec && !start->systemd_cgroups && cgroup_path_compose(cgroup, verb->permit.cgroup_parent, start->id))
+                (void)snprintf(start->cgroup_kill, sizeof(start->cgroup_kill), "%s%.*s/cgroup.kill", launch->config->cgroup_root,
+                               SEAL_PATH_MAX + ID_LENGTH, cgroup);
+}
+
+/* Asked for a container or for a process in one, with the sealed request and a typed spec. The confined child re-checks the seal and
+ * that the spec asks for no more than the request, or than the container has; an id is good once. At worst a taken-over
+ * containerd gets a container or a process that the kubelet asked for, with less than it asked. */
+static int launch_make(const Launch *launch, int edge_fd, HandRequest *request, bool is_exec)
+{
+        const LaunchCreate *verb = (const void *)request->frame.payload;
+        const Permit *permit = &verb->permit;
+        Verdict verdict = {0};
+        ShimStart start;
+        char path[PLACE_PATH_MAX];
+        struct stat st;
+        _cleanup_fd_ int container_fd = -1;
+        int r = launch_check(launch, permit->id, verb->runtime, &verdict);
+        if (r == 0)
+                r = launch_check(launch, permit->pod_id, verb->runtime, &verdict);
+        if (r == 0 && !is_exec && !(verb->flags & (LAUNCH_FLAG_TTY | LAUNCH_FLAG_STDOUT)))
+                r = verdict_set(&verdict, GRPC_STATUS_INVALID_ARGUMENT, "%s: it has neither terminal nor stdout", permit->id);
+        if (r != 0)
+                return launch_answer(edge_fd, request, r, &verdict, NULL);
+        launch_compose(launch, verb, is_exec, &start);
+        place_path(path, launch->common, PLACE_EXIT, start.id, "");
+        if (lstat(path, &st) == 0) /* the document of one that exists must stay what it is */
+                r = verdict_set(&verdict, GRPC_STATUS_ALREADY_EXISTS, "%s: it was started before; remove it first", start.id);
+        if (r == 0 && is_exec)
+                r = launch_prepare_exec(launch, &start, &container_fd, &verdict);
+        const RenderJob job = {.permit = permit, .flags = verb->flags, .spec_fd = request->frame.fds[0],
+                               .request_fd = request->frame.fds[1], .container_fd = container_fd};
+        place_path(path, launch->common, is_exec ? PLACE_EXEC : PLACE_CONTAINER, start.id,
+                   is_exec ? "/process.json" : "/config.json");
+        if (r == 0)
+                r = render_run(launch, &job, path, &verdict);
+        if (r == 0)
+                r = launch_shim(launch, &start, edge_fd, request, &verdict);
+        return r == 0 ? 0 : launch_answer(edge_fd, request, r, &verdict, NULL);
+}
+
+static int on_launch_create(void *context, int edge_fd, HandRequest *request)
+{
+        return launch_make(context, edge_fd, request, false);
+}
+
+_Static_assert(sizeof(LaunchExec) == sizeof(LaunchCreate) && offsetof(LaunchExec, flags) == offsetof(LaunchCreate, flags),
+               "both verbs are one struct");
+static int on_launch_exec(void *context, int edge_fd, HandRequest *request)
+{
+        return launch_make(context, edge_fd, request, true);
+}
+
+/* Asked to let a created container run. Can only start what launch_create made. The time goes into the record first: the shim keeps
+ * it when it writes the end. */
+static int on_launch_start(void *context, int edge_fd, HandRequest *request)
+{
+        const Launch *launch = context;
+        const LaunchContainer *verb = (const void *)request->frame.payload;
+        Verdict verdict = {0};
+        char words[RUNTIME_WORDS_MAX];
+        int64_t now = clock_realtime_nsec();
+        int r = launch_check(launch, verb->id, verb->runtime, &verdict);
+        _cleanup_fd_ int fd = r == 0 ? place_open_record(launch->common, verb->id, O_WRONLY) : -1;
+        if (r == 0 && pwrite(fd, &now, sizeof(now), offsetof(ExitRecord, started_nsec)) != (ssize_t)sizeof(now))
+                r = verdict_set(&verdict, GRPC_STATUS_NOT_FOUND, "container %s: it was not created here", verb->id);
+        const char *const arguments[] = {"start", verb->id, NULL};
+        if (r == 0)
+                r = launch_run(launch, verb->runtime, arguments, words, &verdict);
+        return launch_answer(edge_fd, request, r, &verdict, NULL);
+}
+
+/* Asked to take away a container or an exec. A container that still runs is killed by its runtime, with its cgroup. */
+static int on_launch_delete(void *context, int edge_fd, HandRequest *request)
+{
+        const Launch *launch = context;
+        const LaunchContainer *verb = (const void *)request->frame.payload;
+        Verdict verdict = {0};
+        struct stat st;
+        char words[RUNTIME_WORDS_MAX], path[PLACE_PATH_MAX];
+        int r = launch_check(launch, verb->id, verb->runtime, &verdict);
+        place_path(path, launch->common, PLACE_OCI, verb->id, "");
+        const char *const arguments[] = {"delete", "--force", verb->id, NULL};
+        if (r == 0 && lstat(path, &st) == 0)
+                r = launch_run(launch, verb->runtime, arguments, words, &verdict);
+        if (r == 0 && place_remove_cgroup(launch->cgroup_fd, verb->id) < 0)
+                r = verdict_set(&verdict, GRPC_STATUS_UNAVAILABLE, "%s: its shim does not end; try again", verb->id);
+        if (r == 0)
+                r = place_remove(launch->common, verb->id);
+        return launch_answer(edge_fd, request, r, &verdict, NULL);
+}
+
+static int on_launch_reconnect(void *context, int edge_fd, HandRequest *request)
+{
+        const Launch *launch = context;
+        const LaunchContainer *verb = (const void *)request->frame.payload;
+        Verdict verdict = {0};
+        _cleanup_fd_ int fd = -1;
+        int r = launch_check(launch, verb->id, 0, &verdict);
+        if (r != 0)
+                return launch_answer(edge_fd, request, r, &verdict, NULL);
+        LaunchReconnected reconnected = {.alive = place_socket(launch->common, verb->id, false, &fd) == 0};
+        return hand_reply(edge_fd, request, &reconnected, &fd, fd >= 0 ? 1 : 0);
+}
+
+static int on_launch_list(void *context, int edge_fd, HandRequest *request)
+{
+        const Launch *launch = context;
+        const LaunchList *verb = (const void *)request->frame.payload;
+        LaunchListed listed = {0};
+        int r = place_list(launch->common, verb->offset, &listed);
+        return launch_answer(edge_fd, request, r, NULL, &listed);
+}
+
+static int on_launch_probe(void *context, int edge_fd, HandRequest *request)
+{
+        const Launch *launch = context;
+        const LaunchProbe *verb = (const void *)request->frame.payload;
+        static const char *const arguments[] = {"--version", NULL};
+        LaunchProbed probed = {0};
+        Verdict verdict = {0};
+        char words[RUNTIME_WORDS_MAX] = "there is no such runtime";
+        if (verb->runtime < launch->config->n_runtimes)
+                probed.present = launch_run(launch, verb->runtime, arguments, words, &verdict) == 0;
+        (void)snprintf(probed.version, sizeof(probed.version), "%.255s", words);
+        return hand_reply(edge_fd, request, &probed, NULL, 0);
+}
+
+static int on_launch_exit_record(void *context, int edge_fd, HandRequest *request)
+{
+        const Launch *launch = context;
+        const LaunchContainer *verb = (const void *)request->frame.payload;
+        Verdict verdict = {0};
+        LaunchExit result = {0};
+        int r = launch_check(launch, verb->id, 0, &verdict);
+        _cleanup_fd_ int fd = r == 0 ? place_open_record(launch->common, verb->id, O_RDONLY) : -1;
+        result.exists = fd >= 0 && pread(fd, &result.record, sizeof(result.record), 0) == (ssize_t)sizeof(result.record);
+        return launch_answer(edge_fd, request, r, &verdict, &result);
+}
+
+static int launch_acquire(void *context)
+{
+        Launch *launch = context;
+        launch->common = hand_config(launch->hand);
+        launch->config = hand_section(launch->hand, sizeof(ConfigContainerd));
+        launch->n_refused = mmap(NULL, sizeof(*launch->n_refused), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        int r = launch->n_refused == MAP_FAILED ? error_origin(-ENOMEM) : place_make_directories(launch->common);
+        if (r == 0)
+                r = place_make_cgroup(launch->common, launch->config->cgroup_root, &launch->cgroup_fd);
+        return r < 0 ? fold(r) : 0;
+}
+
+int main(int argc, char **argv)
+{
+        static const HandHandler handlers[] = {EDGE_CONTAINERD_LAUNCH_HANDLERS_B};
+        static const HandSpec spec = {
+                .process = PROCESS_CONTAINERD_LAUNCH,
+                .edge = EDGE_CONTAINERD_LAUNCH,
+                .schema = &edge_schema_containerd_launch,
+                .handlers = handlers,
+                .context_size = sizeof(Launch),
+                .fork_per_request = true,
+                .acquire = launch_acquire,
+        };
+        return hand_main(&spec, argc, argv);
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Runs only in the confined child of launch; containerd, which is confined too, uses it as well. */
+
+#include "services/containerd/launch/path-clean.h"
+
+#include "lib/strings.h"
+
+bool path_clean(char to[PATH_CLEAN_MAX], const char *path)
+{
+        size_t used = 0;
+        to[0] = '\0';
+        if (*path != '/')
+                return false;
+        while (*path) {
+                path += strspn(path, "/");
+                size_t n = strcspn(path, "/");
+                if (n == 2 && path[0] == '.' && path[1] == '.')
+                        return false;
+                if (n > 0 && !(n == 1 && path[0] == '.')) {
+                        if (used + n + 2 > PATH_CLEAN_MAX)
+                                return false;
+                        to[used] = '/';
+                        memcpy(to + used + 1, path, n);
+                        used += n + 1;
+                        to[used] = '\0';
+                }
+                path += n;
+        }
+        if (used == 0)
+                memcpy(to, "/", 2);
+        return true;
+}
+
+bool path_clean_is_beneath(const char *path, const char *base)
+{
+        size_t n = strlen(base);
+        if (str_equal(base, "/"))
+                return *path == '/';
+        return strncmp(path, base, n) == 0 && (path[n] == '\0' || path[n] == '/');
+}

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Runs only in the confined child. */
+
+/* The mounts of a container. What comes from the host must be in the request, at the same place and with no more rights; what
+ * the runtime itself provides must be where it belongs; what the image wants may not cover what the runtime relies on. */
+
+#include "services/containerd/launch/permit-check.h"
+
+#include "lib/strings.h"
+#include "services/containerd/launch/path-clean.h"
+
+#define MOUNT_KIND(name) BULKHEAD__RUNTIME_SPEC__MOUNT_SPEC__KIND__##name
+#define PERMIT_CHECK_MOUNTS_MAX 1024
+
+/* Volumes of pods: what a node that allows no host paths still mounts. */
+#define PERMIT_CHECK_KUBELET_PODS "/var/lib/kubelet/pods"
+
+static bool permit_check_paths_same(const char *a, const char *b)
+{
+        char clean_a[PATH_CLEAN_MAX], clean_b[PATH_CLEAN_MAX];
+        return path_clean(clean_a, a) && path_clean(clean_b, b) && str_equal(clean_a, clean_b);
+}
+
+static bool permit_check_bind_is_within(const MountSpec *asked, const Runtime__V1__Mount *mount)
+{
+        return !mount->image && (asked->readonly || !mount->readonly) &&
+               (asked->recursive_readonly || !mount->recursive_read_only) &&
+               asked->propagation <= (uint32_t)mount->propagation;
+}
+
+static int permit_check_bind(PermitCheck *check, const MountSpec *asked)
+{
+        const Runtime__V1__ContainerConfig *config = check->request->config;
+        const Runtime__V1__Mount *at = NULL;
+        char host_path[PATH_CLEAN_MAX];
+        if (!path_clean(host_path, asked->host_path))
+                return permit_check_refuse(check, "mounts host_path \"%s\" at %s: give an absolute path without \"..\"",
+                                           asked->host_path, asked->destination);
+        for (size_t i = 0; i < config->n_mounts; i++) {
+                const Runtime__V1__Mount *mount = config->mounts[i];
+                if (!permit_check_paths_same(asked->destination, mount->container_path) ||
+                    !permit_check_paths_same(asked->host_path, mount->host_path))
+                        continue;
+                at = mount;
+                if (permit_check_bind_is_within(asked, mount))
+                        break;
+        }
+        if (!at)
+                return permit_check_refuse(check, "mounts host_path %s at %s: the request mounts no such path there",
+                                           asked->host_path, asked->destination);
+        if (!permit_check_bind_is_within(asked, at))
+                return permit_check_refuse(check,
+                                           "mounts %s: readonly %d, recursive_readonly %d, propagation %u; the request says "
+                                           "readonly %d, recursive_read_only %d, propagation %d", asked->destination,
+                                           asked->readonly, asked->recursive_readonly, asked->propagation, at->readonly,
+                                           at->recursive_read_only, (int)at->propagation);
+        if (asked->recursive_readonly &&
+            (!asked->readonly || asked->propagation != RUNTIME__V1__MOUNT_PROPAGATION__PROPAGATION_PRIVATE))
+                return permit_check_refuse(check, "mounts %s: recursive_read_only needs readonly and private propagation",
+                                           asked->destination);
+        if (at->n_uidmappings > 0 || at->n_gidmappings > 0)
+                return permit_check_refuse(check, "mounts %s: id mappings of a mount are not supported; remove uidMappings and "
+                                                  "gidMappings", asked->destination);
+        if (!check->allow_host_paths && !path_clean_is_beneath(host_path, PERMIT_CHECK_KUBELET_PODS))
+                return permit_check_refuse(check, "mounts host_path %s: this node's policy allows no host paths "
+                                                  "(containerd.allow_host_paths in its configuration)", asked->host_path);
+        return 0;
+}
+
+/* Where each thing that is not the host's belongs; NULL: anywhere but where the runtime's own mounts are. */
+static const char *permit_check_place(Bulkhead__RuntimeSpec__MountSpec__Kind kind)
+{
+        switch (kind) {
+        case MOUNT_KIND(PROC):
+                return "/proc";
+        case MOUNT_KIND(SYSFS):
+                return "/sys";
+        case MOUNT_KIND(CGROUP):
+                return "/sys/fs/cgroup";
+        case MOUNT_KIND(DEV):
+                return "/dev";
+        case MOUNT_KIND(DEVPTS):
+                return "/dev/pts";
+        case MOUNT_KIND(MQUEUE):
+                return "/dev/mqueue";
+        case MOUNT_KIND(POD_SHM):
+                return "/dev/shm";
+        case MOUNT_KIND(POD_RESOLV):
+                return "/etc/resolv.conf";
+        case MOUNT_KIND(POD_HOSTNAME):
+                return "/etc/hostname";
+        case MOUNT_KIND(BIND):
+        case MOUNT_KIND(TMPFS):
+        case MOUNT_KIND(VOLUME):
+        case _BULKHEAD__RUNTIME_SPEC__MOUNT_SPEC__KIND_IS_INT_SIZE:
+        default:
+                return NULL;
+        }
+}
+
+static int permit_check_mount(PermitCheck *check, const MountSpec *asked)
+{
+        static const char *const reserved[] = {"/proc", "/sys", "/dev"};
+        char destination[PATH_CLEAN_MAX];
+        if (!path_clean(destination, asked->destination) || str_equal(destination, "/"))
+                return permit_check_refuse(check, "mounts destination \"%s\": give an absolute path below / without \"..\"",
+                                           asked->destination);
+        if (asked->kind == MOUNT_KIND(BIND))
+                return permit_check_bind(check, asked);
+        if (!str_is_empty(asked->host_path))
+                return permit_check_refuse(check, "mounts %s: a host_path with kind %d", asked->destination, (int)asked->kind);
+
+        const char *place = permit_check_place(asked->kind);
+        if (place) {
+                if (!str_equal(destination, place))
+                        return permit_check_refuse(check, "mounts destination %s: kind %d belongs at %s", asked->destination,
+                                                   (int)asked->kind, place);
+        } else if (asked->kind == MOUNT_KIND(TMPFS) || asked->kind == MOUNT_KIND(VOLUME)) {
+                for (size_t i = 0; i < ARRAY_SIZE(reserved); i++)
+                        if (path_clean_is_beneath(destination, reserved[i]))
+                                return permit_check_refuse(check, "mounts destination %s: an image's volume cannot lie in %s; "
+                                                                  "remove it from the image", asked->destination, reserved[i]);
+        } else {
+                return permit_check_refuse(check, "mounts %s: unknown kind %d", asked->destination, (int)asked->kind);
+        }
+        if ((asked->kind == MOUNT_KIND(SYSFS) || asked->kind == MOUNT_KIND(CGROUP)) && !asked->readonly &&
+            !permit_check_is_privileged(check))
+                return permit_check_refuse(check, "mounts %s: writable, and the request is not privileged", asked->destination);
+        return 0;
+}
+
+int permit_check_mounts(PermitCheck *check)
+{
+        if (check->spec->n_mounts > PERMIT_CHECK_MOUNTS_MAX)
+                return permit_check_refuse(check, "mounts: %zu of them, at most %d are possible", check->spec->n_mounts,
+                                           PERMIT_CHECK_MOUNTS_MAX);
+        for (size_t i = 0; i < check->spec->n_mounts; i++) {
+                int r = permit_check_mount(check, check->spec->mounts[i]);
+                if (r)
+                        return r;
+        }
+        return 0;
+}

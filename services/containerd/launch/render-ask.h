@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* The dialogue between the confined render child and its parent: frames of ipc/wire.h with these ids. The child asks one thing
+ * at a time; the last frame says how it ended. */
+
+#include "ipc/wire.h"
+
+#define RENDER_PATH_MAX 4096
+
+enum {
+        RENDER_ASK_PROFILE = 1, /* a path beneath seccomp_dir; answer: the open file */
+        RENDER_ASK_RECORD,      /* a container's id; answer: its exit record's file */
+        RENDER_ASK_DEVICES,     /* a path; answers: one frame per device node there or below, then one without */
+        RENDER_ASK_DIRECTORY,   /* a path; made if it does not exist */
+        RENDER_ASK_DONE,        /* outcome and text; no answer */
+};
+
+/* How rendering ends, besides 0 and -errno. */
+enum {
+        RENDER_E_REFUSED = 1, /* it cannot be done: the text says what to change */
+        RENDER_E_FORBIDDEN,   /* it is more than the permit, or an exec's container, has */
+};
+
+typedef struct RenderAsk {
+        int32_t outcome; /* of DONE */
+        char text[RENDER_PATH_MAX];
+} RenderAsk;
+
+typedef struct RenderAnswer {
+        int32_t result; /* 0 or -errno */
+        uint32_t type;  /* of a device: 'c' or 'b', else 0 */
+        uint32_t major, minor, mode, uid, gid;
+        char path[RENDER_PATH_MAX];
+} RenderAnswer;

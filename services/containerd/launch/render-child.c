@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Runs only in the confined child, but for what it measures before. Verifies the seal, decodes request and spec, compares them, renders. It has no path, no network and no
+ * capability, only the memory files it was given, a memory file to write to, and a parent to ask. */
+
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+
+#include "ipc/decode.h"
+#include "lib/error.h"
+#include "lib/fd.h"
+#include "policy/policy.h"
+#include "services/containerd/launch/launch.h"
+#include "services/containerd/launch/render-ask.h"
+#include "services/containerd/launch/render.h"
+#include "services/containerd/launch/seccomp.h"
+#include "services/containerd/runtime/place.h"
+
+#define RENDER_INPUT_MAX (16 * 1024 * 1024)
+#define RENDER_FILES_MAX 1048576 /* fs.nr_open of a fresh kernel */
+
+typedef struct RenderChild {
+        const Launch *launch;
+        const RenderJob *job;
+        const RenderFacts *facts;
+        int ask_fd, result_fd;
+        char *text; /* of the refusal */
+        size_t text_size;
+} RenderChild;
+
+/* Sends one question. */
+static int render_child_ask(int ask_fd, uint16_t kind, const char *text)
+{
+        RenderAsk ask = {0};
+        if (!str_copy(ask.text, sizeof(ask.text), text))
+                return -ENAMETOOLONG;
+        return wire_send(ask_fd, kind, 0, 0, &ask, sizeof(ask), NULL, 0) == 0 ? 0 : -EPIPE;
+}
+
+/* Receives one answer; ret_fd may be NULL. */
+static int render_child_hear(int ask_fd, RenderAnswer *answer, int *ret_fd)
+{
+        _cleanup_(wire_frame_done) WireFrame frame = WIRE_FRAME_NULL;
+        int r;
+        do
+                r = wire_receive(ask_fd, ret_fd != NULL, &frame);
+        while (r == WIRE_E_AGAIN);
+        if (r != 0 || frame.header.length != sizeof(*answer))
+                return -EPIPE;
+        memcpy(answer, frame.payload, sizeof(*answer));
+        answer->path[sizeof(answer->path) - 1] = '\0';
+        if (ret_fd && answer->result == 0)
+                *ret_fd = wire_frame_take_fd(&frame, 0);
+        return answer->result;
+}
+
+static int render_child_question(const RenderChild *child, uint16_t kind, const char *text, int *ret_fd)
+{
+        RenderAnswer answer;
+        int r = render_child_ask(child->ask_fd, kind, text);
+        return r < 0 ? r : render_child_hear(child->ask_fd, &answer, ret_fd);
+}
+
+/* Only what root alone may write is an operator's profile. */
+static int render_child_profile(void *userdata, const char *path, char **ret_text, size_t *ret_n)
+{
+        _cleanup_fd_ int fd = -1;
+        struct stat st;
+        int r = render_child_question(userdata, RENDER_ASK_PROFILE, path, &fd);
+        if (r < 0)
+                return r;
+        if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+                return -EINVAL;
+        if (st.st_uid != 0 || (st.st_mode & 022) != 0)
+                return -EPERM;
+        if (st.st_size > SECCOMP_PROFILE_BYTES_MAX)
+                return -EFBIG;
+        _cleanup_free_ char *text = calloc(1, (size_t)st.st_size + 1);
+        if (!text)
+                return -ENOMEM;
+        if (fd_pread_full(fd, text, (size_t)st.st_size, 0) < 0)
+                return -EIO;
+        *ret_text = TAKE_PTR(text);
+        *ret_n = (size_t)st.st_size;
+        return 0;
+}
+
+/* The first process of a container that has not ended: until its shim has written so, the number is its own. */
+static int render_child_target(void *userdata, const char *id, int *ret_pid)
+{
+        ExitRecord record;
+        _cleanup_fd_ int fd = -1;
+        int r = render_child_question(userdata, RENDER_ASK_RECORD, id, &fd);
+        if (r < 0)
+                return r;
+        if (fd_pread_full(fd, &record, sizeof(record), 0) < 0 || record.magic != EXIT_RECORD_MAGIC ||
+            record.state != EXIT_STATE_CREATED)
+                return -ESRCH;
+        *ret_pid = record.pid;
+        return 0;
+}
+
+static int render_child_devices(void *userdata, const char *path, RenderDeviceCallback callback, void *callback_userdata)
+{
+        const RenderChild *child = userdata;
+        RenderAnswer answer;
+        int failed = 0;
+        int r = render_child_ask(child->ask_fd, RENDER_ASK_DEVICES, path);
+        for (size_t n = 0; r == 0; n++) {
+                r = render_child_hear(child->ask_fd, &answer, NULL);
+                if (r < 0 || answer.type == 0)
+                        break;
+                if (failed == 0)
+                        failed = n < RENDER_DEVICES_MAX ? callback(callback_userdata, &answer) : -E2BIG;
+        }
+        return r < 0 ? r : failed;
+}
+
+static int render_child_directory(void *userdata, const char *path)
+{
+        return render_child_question(userdata, RENDER_ASK_DIRECTORY, path, NULL);
+}
+
+static int render_child_read(const RenderChild *child, int fd, const char *what, uint8_t **ret, size_t *ret_n)
+{
+        struct stat st;
+        if (fstat(fd, &st) < 0 || st.st_size > RENDER_INPUT_MAX) {
+                (void)snprintf(child->text, child->text_size, "the %s is larger than %d bytes", what, RENDER_INPUT_MAX);
+                return RENDER_E_REFUSED;
+        }
+        *ret_n = (size_t)st.st_size;
+        *ret = malloc(*ret_n + 1);
+        return *ret ? fd_pread_full(fd, *ret, *ret_n, 0) : error_origin(-ENOMEM);
+}
+
+static int render_child_decode(const RenderChild *child, DecodeArena *arena, int fd, const char *what,
+                               const ProtobufCMessageDescriptor *type, ProtobufCMessage **ret)
+{
+        _cleanup_free_ uint8_t *bytes = NULL;
+        size_t n = 0;
+        int r = render_child_read(child, fd, what, &bytes, &n);
+        if (r)
+                return r;
+        if (fd == child->job->request_fd && permit_check_request(child->job->permit, bytes, n) != 0) {
+                (void)snprintf(child->text, child->text_size, "the request is not the one that its permit seals");
+                return RENDER_E_FORBIDDEN;
+        }
+        decode_arena_init(arena, MIN2((size_t)DECODE_BUDGET_MAX, n * DECODE_BUDGET_FACTOR + DECODE_BUDGET_FLOOR));
+        r = decode_message(arena, type, bytes, n, ret);
+        if (r <= 0)
+                return r;
+        (void)snprintf(child->text, child->text_size, "the %s does not decode: %s", what, decode_outcome_name(r));
+        return RENDER_E_REFUSED;
+}
+
+static int render_child_create(const RenderChild *child, Render *render, json_t **ret)
+{
+        const RenderJob *job = child->job;
+        DecodeArena request_arena = {0}, spec_arena = {0};
+        ProtobufCMessage *request = NULL, *spec = NULL;
+        int r = render_child_decode(child, &request_arena, job->request_fd, "request",
+                                    &runtime__v1__create_container_request__descriptor, &request);
+        if (r == 0)
+                r = render_child_decode(child, &spec_arena, job->spec_fd, "spec",
+                                        &bulkhead__runtime_spec__runtime_spec__descriptor, &spec);
+        if (r)
+                return r;
+        PermitCheck check = {
+                .permit = job->permit,
+                .request = (const Runtime__V1__CreateContainerRequest *)(const void *)request,
+                .spec = (const RuntimeSpec *)(const void *)spec,
+                .instance = child->launch->common->instance,
+                .allow_privileged = child->launch->config->allow_privileged,
+                .allow_host_paths = child->launch->config->allow_host_paths,
+        };
+        r = permit_check_create(&check);
+        if (r == 0 && check.spec->process->terminal != !!(job->flags & LAUNCH_FLAG_TTY))
+                r = permit_check_refuse(&check, "terminal %d: launch was asked otherwise", check.spec->process->terminal);
+        if (r > 0)
+                (void)str_copy(child->text, child->text_size, check.text);
+        if (r)
+                return r < 0 ? r : RENDER_E_FORBIDDEN;
+        render->spec = check.spec;
+        r = render_config(render, ret);
+        if (r > 0)
+                (void)str_copy(child->text, child->text_size, render->text);
+        return r;
+}
+
+/* ExecSync and Exec agree in the fields that matter here; whether there is a terminal the permit says, for the third field of
+ * the one is a timeout and of the other the terminal. */
+static int render_child_exec(const RenderChild *child, Render *render, json_t **ret)
+{
+        const RenderJob *job = child->job;
+        DecodeArena request_arena = {0}, spec_arena = {0};
+        ProtobufCMessage *request_message = NULL, *spec = NULL;
+        _cleanup_free_ uint8_t *json = NULL;
+        size_t n = 0;
+        int r = render_child_decode(child, &request_arena, job->request_fd, "request",
+                                    &runtime__v1__exec_request__descriptor, &request_message);
+        if (r == 0)
+                r = render_child_decode(child, &spec_arena, job->spec_fd, "spec",
+                                        &bulkhead__runtime_spec__process_spec__descriptor, &spec);
+        if (r == 0)
+                r = render_child_read(child, job->container_fd, "container's configuration", &json, &n);
+        if (r)
+                return r;
+        const Runtime__V1__ExecRequest *request = (const Runtime__V1__ExecRequest *)(const void *)request_message;
+        const ProcessSpec *process = (const ProcessSpec *)(const void *)spec;
+        bool same = process->n_args == request->n_cmd;
+        for (size_t i = 0; same && i < request->n_cmd; i++)
+                same = str_equal(process->args[i], request->cmd[i]);
+        if (!same)
+                r = render_forbid(render, "args: they are not the request's cmd");
+        else if (str_is_empty(request->container_id) || !str_has_prefix(job->permit->pod_id, request->container_id))
+                r = render_forbid(render, "container_id %.64s: the permit is for container %s", request->container_id,
+                                  job->permit->pod_id);
+        else if (process->terminal != !!(job->permit->flags & PERMIT_FLAG_TTY) ||
+                 process->terminal != !!(job->flags & LAUNCH_FLAG_TTY))
+                r = render_forbid(render, "terminal %d: the request says otherwise", process->terminal);
+        else
+                r = render_exec(render, process, (const char *)json, n, ret);
+        if (r > 0)
+                (void)str_copy(child->text, child->text_size, render->text);
+        return r;
+}
+
+static int render_child_run(const RenderChild *child)
+{
+        const Launch *launch = child->launch;
+        const RenderHost host = {
+                .profile = render_child_profile,
+                .target = render_child_target,
+                .devices = render_child_devices,
+                .make_directory = render_child_directory,
+                .userdata = (void *)(uintptr_t)child,
+        };
+        Render render = {.common = launch->common, .config = launch->config, .facts = child->facts, .host = &host};
+        bool is_exec = child->job->container_fd >= 0;
+        json_t *json = NULL;
+        const uint8_t *key = hand_permit_key(launch->hand);
+        if (!key || permit_check(child->job->permit, is_exec ? PERMIT_VERB_EXEC : PERMIT_VERB_CREATE_CONTAINER, key) != 0) {
+                (void)snprintf(child->text, child->text_size, "its permit is not gatewayd's");
+                return RENDER_E_FORBIDDEN;
+        }
+        int r = is_exec ? render_child_exec(child, &render, &json) : render_child_create(child, &render, &json);
+        if (r == 0)
+                r = json_dumpfd(json, child->result_fd, JSON_COMPACT) < 0 ? -EIO : 0;
+        return r;
+}
+
+/* Of this process before it gives them up, and of the node. The only thing done before the confinement. */
+static void render_child_measure(const Launch *launch, const RenderJob *job, RenderFacts *facts)
+{
+        struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+        struct __user_cap_data_struct data[2] = {0};
+        char path[PLACE_PATH_MAX];
+        struct statfs st;
+        if (syscall(SYS_capget, &header, data) == 0)
+                facts->capabilities = (uint64_t)data[1].permitted << 32 | data[0].permitted;
+        bool may_raise = facts->capabilities & (UINT64_C(1) << CAP_SYS_RESOURCE);
+        for (int i = 0; i < RENDER_RLIMITS; i++) {
+                struct rlimit limit = {0};
+                (void)getrlimit((__rlimit_resource_t)i, &limit);
+                facts->rlimits[i] = may_raise ? UINT64_MAX : limit.rlim_max;
+        }
+        facts->rlimits[RLIMIT_NOFILE] = MIN2(facts->rlimits[RLIMIT_NOFILE], (uint64_t)RENDER_FILES_MAX);
+        facts->has_unified = statfs("/sys/fs/cgroup", &st) == 0 && st.f_type == CGROUP2_SUPER_MAGIC;
+        const char *swap = facts->has_unified ? "/proc/swaps" : "/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes";
+        facts->has_memory_swap = faccessat(AT_FDCWD, swap, F_OK, 0) == 0;
+        (void)snprintf(path, sizeof(path), "%s/ns/%.64s/uts", launch->common->runtime_dir, job->permit->pod_id);
+        facts->has_pod_uts = faccessat(AT_FDCWD, path, F_OK, 0) == 0;
+}
+
+static uint32_t render_child_kernel_version(void)
+{
+        struct utsname name;
+        unsigned long major = 0, minor = 0;
+        char *end = name.release;
+        if (uname(&name) == 0)
+                major = strtoul(name.release, &end, 10);
+        if (*end == '.')
+                minor = strtoul(end + 1, NULL, 10);
+        return (uint32_t)(major << 16 | (minor & 0xffff));
+}
+
+void render_child(const Launch *launch, const RenderJob *job, int ask_fd, int result_fd)
+{
+        RenderAsk done = {0};
+        RenderFacts facts = {.kernel_version = render_child_kernel_version()};
+        const RenderChild child = {
+                .launch = launch,
+                .job = job,
+                .facts = &facts,
+                .ask_fd = ask_fd,
+                .result_fd = result_fd,
+                .text = done.text,
+                .text_size = sizeof(done.text),
+        };
+        render_child_measure(launch, job, &facts);
+        int r = policy_enter(POLICY_RENDER_CHILD, launch->common);
+        if (r == 0)
+                r = render_child_run(&child);
+        if (r < 0)
+                (void)snprintf(done.text, sizeof(done.text), "%s %s", strerror(-r), error_trace());
+        done.outcome = r;
+        _exit(wire_send(ask_fd, RENDER_ASK_DONE, 0, 0, &done, sizeof(done), NULL, 0) == 0 ? 0 : 1);
+}

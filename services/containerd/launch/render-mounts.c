@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Runs only in the confined child. */
+
+/* The mounts section. Sources follow from ids and fixed directories; the only path of somebody else's is the host path of a bind
+ * that the permit was compared with. */
+
+#include "services/containerd/launch/render.h"
+
+#include "services/containerd/launch/path-clean.h"
+
+#include <stdio.h>
+
+#define MOUNT_KIND(name) BULKHEAD__RUNTIME_SPEC__MOUNT_SPEC__KIND__##name
+#define RENDER_DEVPTS_GID 5 /* tty, as everywhere */
+#define RENDER_VOLUMES_MAX 64
+
+/* File systems that the runtime makes anew. */
+static const struct {
+        Bulkhead__RuntimeSpec__MountSpec__Kind kind;
+        const char *type, *source;
+        const char *options[6];
+} render_file_systems[] = {
+        {MOUNT_KIND(PROC), "proc", "proc", {"nosuid", "noexec", "nodev"}},
+        {MOUNT_KIND(SYSFS), "sysfs", "sysfs", {"nosuid", "noexec", "nodev"}},
+        {MOUNT_KIND(CGROUP), "cgroup", "cgroup", {"nosuid", "noexec", "nodev", "relatime"}},
+        {MOUNT_KIND(DEV), "tmpfs", "tmpfs", {"nosuid", "strictatime", "mode=755", "size=65536k"}},
+        {MOUNT_KIND(DEVPTS), "devpts", "devpts", {"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"}},
+        {MOUNT_KIND(MQUEUE), "mqueue", "mqueue", {"nosuid", "noexec", "nodev"}},
+        {MOUNT_KIND(TMPFS), "tmpfs", "tmpfs", {"nosuid", "nodev", "mode=1777"}},
+};
+
+static int render_append(json_t *mounts, const MountSpec *mount, const char *type, const char *source, json_t *options)
+{
+        return json_array_append_new(mounts, json_pack("{s:s,s:s,s:s,s:o}", "destination", mount->destination, "type", type,
+                                                       "source", source, "options", options)) < 0 ? -ENOMEM : 0;
+}
+
+static int render_option(json_t *options, const char *option)
+{
+        return json_array_append_new(options, json_string(option));
+}
+
+static int render_file_system(const Render *render, json_t *mounts, const MountSpec *mount, size_t i)
+{
+        json_t *options = json_array();
+        char size[48];
+        if (!options)
+                return -ENOMEM;
+        for (size_t k = 0; k < ARRAY_SIZE(render_file_systems[i].options) && render_file_systems[i].options[k]; k++)
+                (void)render_option(options, render_file_systems[i].options[k]);
+        if (mount->kind == MOUNT_KIND(DEVPTS) &&
+            (!(render->spec->namespaces & PERMIT_FLAG_USERNS) || render->spec->userns_length > RENDER_DEVPTS_GID))
+                (void)render_option(options, "gid=5");
+        if (mount->kind == MOUNT_KIND(TMPFS) && mount->size_bytes > 0) {
+                (void)snprintf(size, sizeof(size), "size=%llu", (unsigned long long)mount->size_bytes);
+                (void)render_option(options, size);
+        }
+        if (mount->readonly)
+                (void)render_option(options, "ro");
+        return render_append(mounts, mount, render_file_systems[i].type, render_file_systems[i].source, options);
+}
+
+static int render_bind(json_t *mounts, const MountSpec *mount, const char *source, const char *const *more)
+{
+        static const char *const propagations[] = {"rprivate", "rslave", "rshared"};
+        json_t *options = json_array();
+        if (!options || mount->propagation >= ARRAY_SIZE(propagations))
+                return -ENOMEM;
+        (void)render_option(options, "rbind");
+        (void)render_option(options, propagations[mount->propagation]);
+        (void)render_option(options, mount->readonly ? "ro" : "rw");
+        if (mount->recursive_readonly)
+                (void)render_option(options, "rro");
+        for (; more && *more; more++)
+                (void)render_option(options, *more);
+        return render_append(mounts, mount, "bind", source, options);
+}
+
+/* What lies in the pod's or the container's own directories. */
+static int render_own(Render *render, json_t *mounts, const MountSpec *mount)
+{
+        static const char *const plain[] = {"nosuid", "noexec", "nodev", NULL};
+        const RuntimeSpec *spec = render->spec;
+        char source[PATH_CLEAN_MAX];
+        switch (mount->kind) {
+        case MOUNT_KIND(POD_SHM):
+                if (spec->namespaces & PERMIT_FLAG_HOST_IPC)
+                        return render_bind(mounts, mount, "/dev/shm", plain);
+                (void)snprintf(source, sizeof(source), "%s/pods/%s/shm", render->common->runtime_dir, spec->pod_id);
+                return render_bind(mounts, mount, source, plain);
+        case MOUNT_KIND(POD_RESOLV):
+        case MOUNT_KIND(POD_HOSTNAME):
+                (void)snprintf(source, sizeof(source), "%s/pods/%s/%s", render->common->runtime_dir, spec->pod_id,
+                               mount->kind == MOUNT_KIND(POD_RESOLV) ? "resolv.conf" : "hostname");
+                return render_bind(mounts, mount, source, plain);
+        case MOUNT_KIND(VOLUME):
+                if (mount->volume >= RENDER_VOLUMES_MAX)
+                        return render_refuse(render, "volume %u at %.200s: an image may have at most %d", mount->volume,
+                                             mount->destination, RENDER_VOLUMES_MAX);
+                (void)snprintf(source, sizeof(source), "%s/writable/%s/volumes/%u", render->common->state_dir,
+                               spec->container_id, mount->volume);
+                return render_bind(mounts, mount, source, NULL);
+        case MOUNT_KIND(BIND):
+        case MOUNT_KIND(PROC):
+        case MOUNT_KIND(SYSFS):
+        case MOUNT_KIND(CGROUP):
+        case MOUNT_KIND(DEV):
+        case MOUNT_KIND(DEVPTS):
+        case MOUNT_KIND(MQUEUE):
+        case MOUNT_KIND(TMPFS):
+        case _BULKHEAD__RUNTIME_SPEC__MOUNT_SPEC__KIND_IS_INT_SIZE:
+        default:
+                return render_refuse(render, "mount at %.200s: unknown kind %d", mount->destination, (int)mount->kind);
+        }
+}
+
+static int render_host_path(Render *render, json_t *mounts, const MountSpec *mount)
+{
+        int r = render->host->make_directory(render->host->userdata, mount->host_path);
+        if (r < 0)
+                return render_refuse(render, "host path %.200s for %.200s: it does not exist and cannot be made: %s",
+                                     mount->host_path, mount->destination, strerror(-r));
+        return render_bind(mounts, mount, mount->host_path, NULL);
+}
+
+int render_mounts(Render *render, json_t *mounts, const char **ret_propagation)
+{
+        uint32_t propagation = 0;
+        for (size_t i = 0; i < render->spec->n_mounts; i++) {
+                const MountSpec *mount = render->spec->mounts[i];
+                size_t k = 0;
+                int r;
+                while (k < ARRAY_SIZE(render_file_systems) && render_file_systems[k].kind != mount->kind)
+                        k++;
+                if (k < ARRAY_SIZE(render_file_systems))
+                        r = render_file_system(render, mounts, mount, k);
+                else if (mount->kind == MOUNT_KIND(BIND))
+                        r = render_host_path(render, mounts, mount);
+                else
+                        r = render_own(render, mounts, mount);
+                if (r)
+                        return r;
+                if (mount->kind == MOUNT_KIND(BIND))
+                        propagation = MAX2(propagation, mount->propagation);
+        }
+        /* A volume can only be a slave or a peer of the host's if the container's root is not cut off from it. */
+        *ret_propagation = propagation == 0 ? "rprivate" : propagation == 1 ? "rslave" : "rshared";
+        return 0;
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Runs only in the confined child. */
+#pragma once
+
+/* config.json for the OCI runtime, from a checked spec. It cannot express hooks, annotations or a device list that allows by
+ * default; what comes from the host is asked for through RenderHost, after the permit allowed it. */
+
+#include "ipc/config.h"
+#include "services/containerd/launch/capability-set.h"
+#include "services/containerd/launch/permit-check.h"
+#include "services/containerd/launch/render-ask.h"
+#include <jansson.h>
+
+#define RENDER_RLIMITS 16 /* RLIM_NLIMITS */
+#define RENDER_DEVICES_MAX 4096
+
+/* What this process has and the node gives; measured before the child confines itself. */
+typedef struct RenderFacts {
+        CapabilitySet capabilities;       /* that launch can give away */
+        uint64_t rlimits[RENDER_RLIMITS]; /* the highest hard limit that can be set, by RLIMIT_*; UINT64_MAX: any */
+        uint32_t kernel_version;          /* major << 16 | minor */
+        bool has_unified;                 /* cgroup v2 alone, so "unified" resources can be set */
+        bool has_memory_swap;             /* a limit on memory and swap together can be set */
+        bool has_pod_uts;                 /* this pod has a UTS namespace of its own */
+} RenderFacts;
+
+typedef int (*RenderDeviceCallback)(void *userdata, const RenderAnswer *device);
+
+/* The host, through the parent (render-child.c). 0 or a negative errno that goes into the refusal's text. */
+typedef struct RenderHost {
+        int (*profile)(void *userdata, const char *path, char **ret_text, size_t *ret_n);
+        int (*target)(void *userdata, const char *id, int *ret_pid);
+        int (*devices)(void *userdata, const char *path, RenderDeviceCallback callback, void *callback_userdata);
+        int (*make_directory)(void *userdata, const char *path);
+        void *userdata;
+} RenderHost;
+
+typedef struct Render {
+        const ConfigCommon *common;     /* all borrowed */
+        const ConfigContainerd *config;
+        const RuntimeSpec *spec;
+        const RenderFacts *facts;
+        const RenderHost *host;
+        char text[PERMIT_CHECK_TEXT_MAX]; /* why it was refused */
+} Render;
+
+/* The whole of config.json. 0, an outcome with a text, or -ENOMEM. The caller owns ret. */
+int render_config(Render *render, json_t **ret);
+
+/* Its parts. */
+int render_process(Render *render, const ProcessSpec *process, json_t **ret);
+int render_mounts(Render *render, json_t *mounts, const char **ret_propagation);
+int render_linux(Render *render, const char *propagation, json_t **ret);
+int render_refuse(Render *render, const char *format, ...) _printf_(2, 3); /* RENDER_E_REFUSED */
+int render_forbid(Render *render, const char *format, ...) _printf_(2, 3); /* RENDER_E_FORBIDDEN */
+int render_env(const ProcessSpec *process, json_t *env);
+int render_cwd(Render *render, const char *cwd, const char **ret);
+
+/* For `exec --process`: the process of the container, from the config.json that was rendered for it, with another command. Refuses
+ * a spec that asks for more than the container has. */
+int render_exec(Render *render, const ProcessSpec *process, const char *container_json, size_t n, json_t **ret);

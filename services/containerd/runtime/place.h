@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Where the files of a container or an exec are, by its id alone, and how they go. libc only. */
+
+#include "ipc/config.h"
+#include "ipc/edges/containerd-launch.h"
+#include "lib/strings.h"
+
+#define PLACE_PATH_MAX (CONFIG_PATH_MAX + ID_LENGTH + 64)
+
+typedef enum Place {
+        PLACE_CONTAINER, /* <runtime_dir>/containers/<id>: config.json, pid, log (and what containerd-setup keeps there) */
+        PLACE_EXEC,      /* <runtime_dir>/execs/<id>: process.json, pid, log */
+        PLACE_EXIT,      /* <runtime_dir>/exits/<id>: the exit record; as long as it is there the id is in use */
+        PLACE_SHIM,      /* <runtime_dir>/shims/<id>.sock */
+        PLACE_CONSOLE,   /* <runtime_dir>/shims/<id>.tty, while the runtime sends its terminal */
+        PLACE_OCI,       /* <runtime_dir>/oci/<id>: the runtime's own state */
+        PLACE_N
+} Place;
+
+/* suffix, with its slash, or "". */
+void place_path(char to[PLACE_PATH_MAX], const ConfigCommon *common, Place place, const char *id, const char *suffix);
+/* The directories, once. 0 or -errno. */
+int place_make_directories(const ConfigCommon *common);
+/* The cgroup in which each shim has one of its own, <cgroup_root>/<instance>bulkhead-shims; -1 without a v2 hierarchy. */
+int place_make_cgroup(const ConfigCommon *common, const char *cgroup_root, int *ret_fd);
+/* Ends what is left in the shim's cgroup, and removes it. 0, or -EBUSY if that does not end. */
+int place_remove_cgroup(int cgroup_fd, const char *id);
+/* A socket at PLACE_SHIM: listening (create) or connected. -ENOENT, -ECONNREFUSED: nobody listens there. */
+int place_socket(const ConfigCommon *common, const char *id, bool create, int *ret_fd);
+/* Everything but PLACE_OCI and what is containerd-setup's; the exit record last. What is not there is fine. 0 or -errno. */
+int place_remove(const ConfigCommon *common, const char *id);
+/* The exit record's file, -1 if the id has none. The caller owns it. */
+int place_open_record(const ConfigCommon *common, const char *id, int flags);
+/* Ids with an exit record from the offset-th on, in the order of the directory. 0 or -errno. */
+int place_list(const ConfigCommon *common, uint32_t offset, LaunchListed *listed);
