@@ -61,7 +61,7 @@ class Runtime:
     def ready(self):
         """Sees that the image is there; pulls it where it is not."""
         if not self.client.ImageStatus(image=pb.ImageSpec(image=self.image)).image.id:
-            self.client.PullImage(image=pb.ImageSpec(image=self.image), timeout=300)
+            self.client.PullImage(image=pb.ImageSpec(image=self.image), deadline=300)
         if not self.processes():
             raise SystemExit("%s: no process matches %r" % (self.label, self.match))
 
