@@ -104,8 +104,6 @@ static bool scan_member(const ProtobufCMessageDescriptor *type, const uint8_t **
                 return false;
         if (tag > UINT32_MAX) /* check: tag-range */
                 return false;
-        if (tag >> 3 == 0) /* check: tag-zero */
-                return false;
         member.wire_type = tag & 7;
         member.field = protobuf_c_message_descriptor_get_field(type, (unsigned)(tag >> 3));
         member.content = *p;
