@@ -51,20 +51,39 @@ static int hand_send(int fd, uint16_t id, uint16_t flags, uint32_t request_id, c
         return r < 0 ? fold(r) : 0;
 }
 
-int hand_reply(int fd, const HandRequest *request, const void *flat, const int *fds, size_t n_fds)
+static int hand_answer(int fd, const HandRequest *request, const void *payload, size_t n, const int *fds, size_t n_fds)
 {
         const MessageRow *row = request->row;
         int r;
 
         if (row->kind != ROW_KIND_REQUEST || n_fds < row->reply.fds.n_min || n_fds > row->reply.fds.n_max)
                 return error_origin(-EINVAL);
-        r = hand_send(fd, row->id, WIRE_FLAG_REPLY, request->frame.header.request_id, flat, row->reply.flat_size, fds,
-                      n_fds);
+        r = hand_send(fd, row->id, WIRE_FLAG_REPLY, request->frame.header.request_id, payload, n, fds, n_fds);
         if (r < 0)
                 return fold(r);
         if (request->answered)
                 *request->answered = 1;
         return 0;
+}
+
+int hand_reply(int fd, const HandRequest *request, const void *flat, const int *fds, size_t n_fds)
+{
+        if (request->row->reply.type)
+                return error_origin(-EINVAL);
+        int r = hand_answer(fd, request, flat, request->row->reply.flat_size, fds, n_fds);
+        return r < 0 ? fold(r) : 0;
+}
+
+int hand_reply_packed(int fd, const HandRequest *request, const void *bytes, size_t n, const int *fds, size_t n_fds)
+{
+        const RowBody *reply = &request->row->reply;
+
+        if (!reply->type)
+                return error_origin(-EINVAL);
+        if (n > reply->max_length)
+                return error_origin(-EMSGSIZE);
+        int r = hand_answer(fd, request, bytes, n, fds, n_fds);
+        return r < 0 ? fold(r) : 0;
 }
 
 int hand_fail(int fd, const HandRequest *request, uint32_t code, const char *format, ...)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* A sequential hand's end of an edge: blocking, flat bodies, libc only. */
+/* A sequential hand's end of an edge: blocking, libc only. Bodies are flat; a hand on a protobuf edge decodes and packs
+ * them itself, in a child. */
 
 #include "ipc/wire.h"
 
@@ -23,5 +24,8 @@ void hand_request_done(HandRequest *request);
 /* Answers block until sent; a brain that is gone is not an error (the next hand_receive() says WIRE_E_EOF). The reply's
  * size comes from the row. fds are borrowed. */
 int hand_reply(int fd, const HandRequest *request, const void *flat, const int *fds, size_t n_fds);
+/* The same for a row whose reply is a message: bytes is the packed message, n at most the row's reply-max (-EMSGSIZE
+ * above it). Above 64 KiB it travels in a memory file. */
+int hand_reply_packed(int fd, const HandRequest *request, const void *bytes, size_t n, const int *fds, size_t n_fds);
 int hand_fail(int fd, const HandRequest *request, uint32_t code, const char *format, ...) _printf_(4, 5);
 int hand_event(int fd, const MessageRow *row, const void *flat, const int *fds, size_t n_fds);
