@@ -161,8 +161,10 @@ void box_create(Box *box)
         box_pack(&box->request.base, &request, &n_request);
         box_seal(box, PERMIT_VERB_CREATE_CONTAINER, 0, box->linux_pod.cgroup_parent, request, n_request);
         const char *run = box->host->stage->config.runtime_dir;
-        assert_ok(stage_run("mkdir -p %s/containers/%s && cp -a %s %s/containers/%s/rootfs", run, box->id, box->host->image, run,
-                            box->id));
+        char rootfs[1024];
+        snprintf(rootfs, sizeof(rootfs), "%s/containers/%s/rootfs", run, box->id);
+        if (access(rootfs, F_OK) < 0)
+                assert_ok(stage_run("mkdir -p %s/containers/%s && cp -a %s %s", run, box->id, box->host->image, rootfs));
         box_call(box, ROW_CONTAINERD_LAUNCH_LAUNCH_CREATE, spec, n_spec, request, n_request);
 }
 

@@ -126,8 +126,9 @@ int shim_serve(Shim *shim)
                 shim_tell_end(shim);
         while (!shim->quit) {
                 fds[EDGE].fd = shim->edge_fd;
-                if (poll(fds, ARRAY_SIZE(fds), -1) < 0 && errno != EINTR)
-                        return error_origin(negative_errno());
+                int r = shim_sleep(fds, ARRAY_SIZE(fds));
+                if (r < 0 && r != -EINTR)
+                        return error_origin(r);
                 if (fds[SIGNAL].revents) {
                         while (read(shim->signal_fd, info, sizeof(info)) > 0)
                                 ;

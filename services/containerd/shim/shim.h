@@ -47,5 +47,9 @@ int shim_write_record(Shim *shim, uint32_t state, int wait_status);
 /* Reaps what has ended; for the first process the record is written first. True when that one has ended now. */
 bool shim_reap(Shim *shim);
 
+/* shim-sleep.c: polls without a deadline, with as little memory mapped as can be. 0 or -errno. */
+struct pollfd;
+int shim_sleep(struct pollfd *fds, size_t n);
+
 /* shim-serve.c: serves containerd until it may go. 0 or -errno. */
 int shim_serve(Shim *shim);
