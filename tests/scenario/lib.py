@@ -80,7 +80,7 @@ if not os.environ.get("BULKHEAD_SCRATCH"):
     # Not on a test host yet: make one, run there.
     def on_a_host():
         with tempfile.TemporaryDirectory(prefix="bulkhead-scenario.") as scratch:
-            images = os.environ.get("BULKHEAD_IMAGES") or os.path.join(scratch, "images")
+            images = os.environ.get("BULKHEAD_IMAGES") or os.path.join(scratch, "layout")
             if not os.path.exists(images):
                 subprocess.run([os.path.join(FIXTURE, "images"), "build", images], check=True)
             name = os.path.basename(sys.argv[0])
@@ -91,7 +91,7 @@ if not os.environ.get("BULKHEAD_SCRATCH"):
 
 import grpc  # noqa: E402
 import cri  # noqa: E402
-from cri import Client, pb  # noqa: E402
+from cri import Client, MASKED_PATHS, READONLY_PATHS, pb  # noqa: E402, F401
 from suite import (BRIDGE, PORTMAP, Suite, command_line, parent_of, pids, wait_until, write_network)  # noqa: E402, F401
 
 SCRATCH = os.environ["BULKHEAD_SCRATCH"]
@@ -509,6 +509,9 @@ def run_all(settings=None, network=True, images=("testbox:latest", "busybox:late
             if ready:
                 ready(node)
             warm_up(node)
+        except Skipped as reason:
+            result("start", "skip", reason)
+            return 0
         except (Exception, grpc.RpcError) as error:
             traceback.print_exc()
             result("start", "not ok", error.details() if isinstance(error, grpc.RpcError) else error)
