@@ -9,6 +9,7 @@
 #include <linux/sockios.h>
 #include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/wait.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -84,6 +85,7 @@ static const Rule rules_base[] = {
         ALLOW("fstat", "kind of received fds"),
         ALLOW_IF("newfstatat", 3, AT_EMPTY_PATH, AT_EMPTY_PATH, "fstat of libc"),
         ALLOW("fstatfs", "kind of received fds"),
+        ALLOW_IF("waitid", 0, U32, P_PIDFD, "kind of received fds before Linux 6.9: is it a pidfd"),
         ALLOW("lseek", "files"),
         ALLOW("pread64", "sealed memory files, files"),
         ALLOW("pwrite64", "memory files, files"),
