@@ -5,7 +5,9 @@
 #include "lib/log.h"
 #include "services/logd/logd.h"
 
-static int handlers_open(Logd *logd, Frame *frame, bool tty)
+typedef enum HandlersOpen { HANDLERS_OPEN_PIPES, HANDLERS_OPEN_TTY, HANDLERS_OPEN_DISCARD } HandlersOpen;
+
+static int handlers_open(Logd *logd, Frame *frame, HandlersOpen how)
 {
         const Bulkhead__ContainerdLogd__LogOpen *open = container_of(frame->message, Bulkhead__ContainerdLogd__LogOpen, base);
         ReplyTo to = frame_reply_to(frame);
@@ -15,9 +17,11 @@ static int handlers_open(Logd *logd, Frame *frame, bool tty)
         /* A second open is containerd's after a restart of its own: it replaces the first, whose state is in the record. */
         log_free(log_table_find(&logd->logs, open->container_id));
 
-        int file_fd = frame_take_fd(frame, 0);
-        int memfd = frame_take_fd(frame, 1);
-        int fds[LOG_RECORD_STREAMS] = {frame_take_fd(frame, 2), tty ? -1 : frame_take_fd(frame, 3)};
+        bool is_kept = how != HANDLERS_OPEN_DISCARD;
+        size_t i = is_kept ? 2 : 0;
+        int file_fd = is_kept ? frame_take_fd(frame, 0) : -1;
+        int memfd = is_kept ? frame_take_fd(frame, 1) : -1;
+        int fds[LOG_RECORD_STREAMS] = {frame_take_fd(frame, i), how == HANDLERS_OPEN_TTY ? -1 : frame_take_fd(frame, i + 1)};
         Log *log = NULL;
         int r = log_new(&log, &logd->logs, open->container_id, file_fd, memfd, fds);
         if (r == LOG_JOURNAL_E_RECORD)
@@ -33,12 +37,17 @@ static int handlers_open(Logd *logd, Frame *frame, bool tty)
 
 int on_log_open(void *userdata, Frame *frame)
 {
-        return handlers_open(userdata, frame, false);
+        return handlers_open(userdata, frame, HANDLERS_OPEN_PIPES);
 }
 
 int on_log_open_tty(void *userdata, Frame *frame)
 {
-        return handlers_open(userdata, frame, true);
+        return handlers_open(userdata, frame, HANDLERS_OPEN_TTY);
+}
+
+int on_log_discard(void *userdata, Frame *frame)
+{
+        return handlers_open(userdata, frame, HANDLERS_OPEN_DISCARD);
 }
 
 int on_log_reopen(void *userdata, Frame *frame)
@@ -51,6 +60,8 @@ int on_log_reopen(void *userdata, Frame *frame)
         if (!log)
                 return reply_fail(to, GRPC_STATUS_NOT_FOUND, "log of container %.80s is not open: the container is not running",
                                   reopen->container_id);
+        if (log->is_discarded)
+                return reply_fail(to, GRPC_STATUS_FAILED_PRECONDITION, "log of container %s: it has no log path", log->id);
         int r = log_reopen(log, frame_take_fd(frame, 0));
         if (r < 0)
                 return reply_fail(to, GRPC_STATUS_INTERNAL, "log of container %s: the new file cannot be used: %s", log->id, strerror(-r));

@@ -99,11 +99,21 @@ static void log_set_blocked(Log *log, bool blocked)
         }
 }
 
+/* One batch, thrown away. */
+static int log_stream_discard(LogStream *stream)
+{
+        ssize_t n = read(stream->fd, stream->log->table->scratch, LOG_OUTPUT_BYTES);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+                return LOG_JOURNAL_E_IDLE;
+        return n > 0 ? 0 : LOG_JOURNAL_E_END; /* a terminal that nobody has open any more gives EIO */
+}
+
 /* One batch of one stream. A batch is bounded, so a flooding container cannot hold up its neighbours. */
 static int log_stream_pump(LogStream *stream)
 {
         Log *log = stream->log;
-        int r = log_journal_pump(&log->journal, (unsigned)(stream - log->streams), stream->fd);
+        int r = log->is_discarded ? log_stream_discard(stream)
+                                  : log_journal_pump(&log->journal, (unsigned)(stream - log->streams), stream->fd);
         if (r < 0)
                 return fold(r);
         if (r == LOG_JOURNAL_E_END)
@@ -150,6 +160,10 @@ static void log_on_deadline(evutil_socket_t fd, short what, void *userdata)
                 if (log->streams[i].fd < 0)
                         continue;
                 log->truncated = true;
+                if (log->is_discarded) {
+                        log_stream_stop(&log->streams[i]);
+                        continue;
+                }
                 /* What is in the pipe now still belongs to the log; what a left-over process writes later does not. The
                  * bound keeps a process that writes without end from holding up the close. */
                 for (unsigned n = 0; n < 16 && log_journal_pump(&log->journal, i, log->streams[i].fd) == 0; n++)
@@ -177,7 +191,8 @@ int log_new(Log **ret, LogTable *table, const char *id, int file_fd, int memfd, 
                 log->streams[i] = (LogStream){.log = log, .fd = fds[i]};
         if (!str_copy(log->id, sizeof(log->id), id))
                 return error_origin(-EINVAL);
-        int r = log_journal_open(&log->journal, commit, TAKE_FD(file), table->scratch);
+        log->is_discarded = commit < 0;
+        int r = log->is_discarded ? 0 : log_journal_open(&log->journal, commit, TAKE_FD(file), table->scratch);
         if (r < 0)
                 return fold(r);
         if (r > 0)

@@ -26,6 +26,7 @@ struct Log {
         LogStream streams[LOG_RECORD_STREAMS];
         struct event *retry;    /* owned; armed while the file takes nothing */
         struct event *deadline; /* owned; armed while closing */
+        bool is_discarded; /* read and kept nowhere: there is no journal */
         bool blocked;
         bool told_blocked;
         bool truncated;
@@ -45,7 +46,7 @@ int log_table_init(LogTable *table, struct event_base *base);
 void log_table_done(LogTable *table);
 Log *log_table_find(LogTable *table, const char *id);
 
-/* Takes the fds in any case. 0, or LOG_JOURNAL_E_RECORD, or -errno. */
+/* Takes the fds in any case. file_fd and memfd -1: what is written is read and kept nowhere. 0, or LOG_JOURNAL_E_RECORD, or -errno. */
 int log_new(Log **ret, LogTable *table, const char *id, int file_fd, int memfd, const int fds[LOG_RECORD_STREAMS]);
 Log *log_free(Log *log);
 DEFINE_CLEANUP(Log, log_free)

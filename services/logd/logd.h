@@ -13,5 +13,6 @@ typedef struct Logd {
 
 int on_log_open(void *userdata, Frame *frame);
 int on_log_open_tty(void *userdata, Frame *frame);
+int on_log_discard(void *userdata, Frame *frame);
 int on_log_reopen(void *userdata, Frame *frame);
 int on_log_close(void *userdata, Frame *frame);
