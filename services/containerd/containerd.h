@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* The brain of containers: what exists, in which state, and what is under way. Its hands act (containerd-setup,
+ * containerd-launch, a shim per container); imaged knows images, sandboxd knows pods, logd writes logs. */
+
+#include "ipc/channel.h"
+#include "ipc/config.h"
+#include "services/containerd/container-store.h"
+#include "services/containerd/container-table.h"
+#include "services/containerd/runtime-table.h"
+
+typedef struct Service Service;
+typedef struct Recovery Recovery;
+
+#define CONTAINERD_HOSTNAME_MAX 65
+
+typedef struct Containerd {
+        Service *service; /* NULL in tests */
+        struct event_base *base;         /* borrowed */
+        const ConfigCommon *common;      /* borrowed */
+        const ConfigContainerd *config;  /* borrowed */
+        Channel *imaged, *sandboxd, *setup, *launch, *logd; /* borrowed */
+        ContainerTable containers;
+        ContainerStore store;
+        RuntimeTable runtimes;
+        List pod_ends; /* PodEnd.link */
+        List execs;    /* Exec.link */
+        size_t n_execs;
+        struct event *pulse; /* owned; what a full disk or a failed removal left undone is tried again */
+        size_t exec_bytes;      /* of output that execs hold */
+        Recovery *recovery;     /* owned; while it is under way */
+        struct event *recovery_timer; /* owned; until it is ready */
+        bool is_ready;
+        List orphans; /* Orphan.link */
+        char hostname[CONTAINERD_HOSTNAME_MAX]; /* the node's */
+        bool has_apparmor, has_selinux;
+        int result; /* of the loop, in tests */
+} Containerd;
+
+/* Ends the service; for callbacks of libevent, which return nothing. userdata is the Containerd. */
+void containerd_fail(void *userdata, int r);
+
+/* base, config, channels and store are set. Loads, recovers, serves. 0 or -errno. */
+int containerd_begin(Containerd *containerd);
+void containerd_end(Containerd *containerd);
+
+/* Something could not be done now (a full disk, a removal that failed): it is tried again soon. */
+void containerd_pulse_soon(Containerd *containerd);
+
+/* Something about this pod's containers changed: whoever waits for that looks again. 0 or -errno. */
+int containerd_pod_changed(Containerd *containerd, const char *pod_id);

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "services/containerd/handlers.h"
+
+#include "lib/error.h"
+#include "lib/log.h"
+#include "services/containerd/containerd.h"
+#include "services/containerd/create.h"
+#include "services/containerd/exec-sync.h"
+#include "services/containerd/log-link.h"
+#include "services/containerd/pod-end.h"
+#include "services/containerd/remove.h"
+#include "services/containerd/start.h"
+#include "services/containerd/status.h"
+#include "services/containerd/stop.h"
+
+/* Finds the container that a request names; answers if there is none. NULL: answered. */
+static Container *handlers_find(Containerd *containerd, const Frame *frame, const char *id, int *ret)
+{
+        Container *container = NULL;
+        int r = container_table_resolve(&containerd->containers, id, &container);
+
+        *ret = 0;
+        if (r == CONTAINER_TABLE_E_AMBIGUOUS)
+                *ret = reply_fail(frame_reply_to(frame), GRPC_STATUS_INVALID_ARGUMENT,
+                                  "%s: several containers begin with \"%.64s\"; give more of the id", frame->row->name, id);
+        else if (r)
+                *ret = reply_fail(frame_reply_to(frame), GRPC_STATUS_NOT_FOUND, "%s: there is no container \"%.64s\"",
+                                  frame->row->name, id);
+        return r ? NULL : container;
+}
+
+static int handlers_unimplemented(const Frame *frame, const char *what)
+{
+        return reply_fail(frame_reply_to(frame), GRPC_STATUS_UNIMPLEMENTED, "%s: %s", frame->row->name, what);
+}
+
+int on_create_container(void *userdata, Frame *frame)
+{
+        int r = create_request(userdata, frame);
+
+        return r < 0 ? fold(r) : 0;
+}
+
+int on_start_container(void *userdata, Frame *frame)
+{
+        const Runtime__V1__StartContainerRequest *request =
+                container_of(frame->message, Runtime__V1__StartContainerRequest, base);
+        int r = 0;
+        Container *container = handlers_find(userdata, frame, request->container_id, &r);
+
+        if (container)
+                r = start_request(container, frame_reply_to(frame));
+        return r < 0 ? fold(r) : 0;
+}
+
+/* Unknown is success: kubelets stop and remove what may be gone. */
+int on_stop_container(void *userdata, Frame *frame)
+{
+        Containerd *containerd = userdata;
+        const Runtime__V1__StopContainerRequest *request = container_of(frame->message, Runtime__V1__StopContainerRequest, base);
+        Runtime__V1__StopContainerResponse response = RUNTIME__V1__STOP_CONTAINER_RESPONSE__INIT;
+        Container *container = NULL;
+        int r = container_table_resolve(&containerd->containers, request->container_id, &container);
+
+        if (r == CONTAINER_TABLE_E_AMBIGUOUS)
+                (void)handlers_find(containerd, frame, request->container_id, &r);
+        else if (r)
+                r = reply_send(frame_reply_to(frame), &response.base, NULL, 0);
+        else
+                r = stop_request(container, frame_reply_to(frame), request->timeout);
+        return r < 0 ? fold(r) : 0;
+}
+
+int on_remove_container(void *userdata, Frame *frame)
+{
+        Containerd *containerd = userdata;
+        const Runtime__V1__RemoveContainerRequest *request =
+                container_of(frame->message, Runtime__V1__RemoveContainerRequest, base);
+        Runtime__V1__RemoveContainerResponse response = RUNTIME__V1__REMOVE_CONTAINER_RESPONSE__INIT;
+        Container *container = NULL;
+        int r = container_table_resolve(&containerd->containers, request->container_id, &container);
+
+        if (r == CONTAINER_TABLE_E_AMBIGUOUS)
+                (void)handlers_find(containerd, frame, request->container_id, &r);
+        else if (r)
+                r = reply_send(frame_reply_to(frame), &response.base, NULL, 0);
+        else
+                r = remove_request(container, frame_reply_to(frame));
+        return r < 0 ? fold(r) : 0;
+}
+
+int on_list_containers(void *userdata, Frame *frame)
+{
+        const Runtime__V1__ListContainersRequest *request = container_of(frame->message, Runtime__V1__ListContainersRequest, base);
+        int r = status_list_reply(userdata, request->filter, frame_reply_to(frame));
+
+        return r < 0 ? fold(r) : 0;
+}
+
+int on_container_status(void *userdata, Frame *frame)
+{
+        const Runtime__V1__ContainerStatusRequest *request =
+                container_of(frame->message, Runtime__V1__ContainerStatusRequest, base);
+        int r = 0;
+        Container *container = handlers_find(userdata, frame, request->container_id, &r);
+
+        if (container)
+                r = status_reply(container, request->verbose, frame_reply_to(frame));
+        return r < 0 ? fold(r) : 0;
+}
+
+int on_exec_sync(void *userdata, Frame *frame)
+{
+        int r = exec_sync_request(userdata, frame);
+
+        return r < 0 ? fold(r) : 0;
+}
+
+int on_exec(void *userdata, Frame *frame)
+{
+        return handlers_unimplemented(frame, "streaming exec is not built yet; use ExecSync (crictl exec --sync)");
+}
+
+int on_attach(void *userdata, Frame *frame)
+{
+        return handlers_unimplemented(frame, "attach is not built yet; read the log (crictl logs -f)");
+}
+
+int on_reopen_container_log(void *userdata, Frame *frame)
+{
+        const Runtime__V1__ReopenContainerLogRequest *request =
+                container_of(frame->message, Runtime__V1__ReopenContainerLogRequest, base);
+        int r = 0;
+        Container *container = handlers_find(userdata, frame, request->container_id, &r);
+
+        if (container)
+                r = log_reopen_request(container, frame_reply_to(frame));
+        return r < 0 ? fold(r) : 0;
+}
+
+int on_update_container_resources(void *userdata, Frame *frame)
+{
+        return handlers_unimplemented(frame, "changing the limits of a container is not built yet; create another attempt with "
+                                             "other limits");
+}
+
+int on_container_stats(void *userdata, Frame *frame)
+{
+        return handlers_unimplemented(frame, "statistics are not built yet; read the container's cgroup");
+}
+
+int on_list_container_stats(void *userdata, Frame *frame)
+{
+        return handlers_unimplemented(frame, "statistics are not built yet; read the containers' cgroups");
+}
+
+int on_runtime_status(void *userdata, Frame *frame)
+{
+        int r = runtime_status_reply(userdata, frame_reply_to(frame));
+
+        return r < 0 ? fold(r) : 0;
+}
+
+/* No session is handed out yet, so every token is unknown. */
+int on_session_open(void *userdata, Frame *frame)
+{
+        return reply_fail(frame_reply_to(frame), GRPC_STATUS_NOT_FOUND,
+                          "session_open: the token is unknown, used or expired; ask for a new URL");
+}
+
+int on_session_resize(void *userdata, Frame *frame)
+{
+        const Bulkhead__StreamdContainerd__SessionResize *event =
+                container_of(frame->message, Bulkhead__StreamdContainerd__SessionResize, base);
+
+        log_debug("session_resize: there is no session \"%.64s\"", event->session_id);
+        return 0;
+}
+
+int on_session_close(void *userdata, Frame *frame)
+{
+        const Bulkhead__StreamdContainerd__SessionClose *event =
+                container_of(frame->message, Bulkhead__StreamdContainerd__SessionClose, base);
+
+        log_debug("session_close: there is no session \"%.64s\"", event->session_id);
+        return 0;
+}
+
+int on_pod_end(void *userdata, Frame *frame)
+{
+        const Bulkhead__ContainerdSandboxd__PodEndRequest *request =
+                container_of(frame->message, Bulkhead__ContainerdSandboxd__PodEndRequest, base);
+        int r = pod_end_request(userdata, request->pod_id, request->remove, frame_reply_to(frame));
+
+        return r < 0 ? fold(r) : 0;
+}
+
+int on_pod_containers(void *userdata, Frame *frame)
+{
+        const Bulkhead__ContainerdSandboxd__PodContainersRequest *request =
+                container_of(frame->message, Bulkhead__ContainerdSandboxd__PodContainersRequest, base);
+        int r = status_pod_reply(userdata, request->pod_id, frame_reply_to(frame));
+
+        return r < 0 ? fold(r) : 0;
+}
+
+int on_log_failed(void *userdata, Frame *frame)
+{
+        const Bulkhead__ContainerdLogd__LogFailed *event =
+                container_of(frame->message, Bulkhead__ContainerdLogd__LogFailed, base);
+
+        log_warning("container %.64s: its log cannot be written: %.200s; its output waits", event->container_id, event->text);
+        return 0;
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lib/error.h"
+#include "lib/fd.h"
+#include "lib/log.h"
+#include "services/containerd/containerd.h"
+#include "services/containerd/exec-sync.h"
+#include "services/containerd/handlers.h"
+#include "services/containerd/log-link.h"
+#include "services/containerd/pod-end.h"
+#include "services/service.h"
+#include <fcntl.h>
+#include <sys/utsname.h>
+
+#define CONTAINERD_DATABASE "/state/containers.db"
+
+static void containerd_on_cancelled(void *userdata, Channel *channel, uint32_t request_id)
+{
+        (void)channel;
+        exec_sync_cancelled(userdata, request_id);
+}
+
+static void containerd_on_pod_cancelled(void *userdata, Channel *channel, uint32_t request_id)
+{
+        (void)channel;
+        pod_end_cancelled(userdata, request_id);
+}
+
+static void containerd_on_logd(void *userdata, Channel *channel, bool connected)
+{
+        (void)channel;
+        int r = log_link_on_logd(userdata, connected);
+        if (r < 0)
+                containerd_fail(userdata, fold(r));
+}
+
+/* A node without the file has no such security module. */
+static bool containerd_file_begins(const char *path, char wanted)
+{
+        _cleanup_free_ char *text = NULL;
+        size_t n = 0;
+
+        return fd_read_file(AT_FDCWD, path, 64, &text, &n) == 0 && n > 0 && text[0] == wanted;
+}
+
+/* What can only be seen before confinement: facts about the node. */
+static int containerd_acquire(void *context)
+{
+        Containerd *containerd = context;
+        struct utsname name;
+        char *end = NULL;
+
+        if (uname(&name) < 0)
+                return error_origin(negative_errno());
+        (void)str_copy(containerd->hostname, sizeof(containerd->hostname), name.nodename);
+        unsigned long major = strtoul(name.release, &end, 10);
+        unsigned long minor = *end == '.' ? strtoul(end + 1, NULL, 10) : 0;
+        containerd->runtimes.has_mount_setattr = major > 5 || (major == 5 && minor >= 12);
+        containerd->has_apparmor = containerd_file_begins("/sys/module/apparmor/parameters/enabled", 'Y');
+        containerd->has_selinux = containerd_file_begins("/sys/fs/selinux/policyvers", '3');
+        return 0;
+}
+
+static int containerd_ready(void *context)
+{
+        Containerd *containerd = context;
+        Service *service = containerd->service;
+
+        containerd->base = service_loop(service);
+        containerd->common = service_config(service);
+        containerd->config = service_section(service, sizeof(ConfigContainerd));
+        containerd->imaged = service_channel(service, EDGE_CONTAINERD_IMAGED);
+        containerd->sandboxd = service_channel(service, EDGE_CONTAINERD_SANDBOXD);
+        containerd->setup = service_channel(service, EDGE_CONTAINERD_SETUP);
+        containerd->launch = service_channel(service, EDGE_CONTAINERD_LAUNCH);
+        containerd->logd = service_channel(service, EDGE_CONTAINERD_LOGD);
+        int r = container_store_open(&containerd->store, CONTAINERD_DATABASE, containerd->common->boot_id);
+        if (r > 0) {
+                log_error("the database of containers cannot be opened: %s", r == STORE_E_FULL
+                          ? "the disk of the state directory is full; free space"
+                          : "it was written by a newer version; start that one");
+                return error_origin(r == STORE_E_FULL ? -ENOSPC : -EPROTO);
+        }
+        if (r == 0)
+                r = containerd_begin(containerd);
+        return r < 0 ? fold(r) : 0;
+}
+
+static void containerd_release(void *context)
+{
+        containerd_end(context);
+}
+
+int main(int argc, char **argv)
+{
+        static const ChannelHandler gatewayd[] = {EDGE_GATEWAYD_CONTAINERD_HANDLERS_B};
+        static const ChannelHandler streamd[] = {EDGE_STREAMD_CONTAINERD_HANDLERS_B};
+        static const ChannelHandler sandboxd[] = {EDGE_CONTAINERD_SANDBOXD_HANDLERS_A};
+        static const ChannelHandler logd[] = {EDGE_CONTAINERD_LOGD_HANDLERS_A};
+        static const ServiceEdge edges[] = {
+                {.edge = EDGE_GATEWAYD_CONTAINERD, .handlers = gatewayd, .on_cancelled = containerd_on_cancelled},
+                {.edge = EDGE_STREAMD_CONTAINERD, .handlers = streamd},
+                {.edge = EDGE_CONTAINERD_SANDBOXD, .handlers = sandboxd, .on_cancelled = containerd_on_pod_cancelled},
+                {.edge = EDGE_CONTAINERD_IMAGED},
+                {.edge = EDGE_CONTAINERD_SETUP},
+                {.edge = EDGE_CONTAINERD_LAUNCH},
+                {.edge = EDGE_CONTAINERD_LOGD, .handlers = logd, .on_changed = containerd_on_logd},
+        };
+        static const ServiceSpec spec = {
+                .process = PROCESS_CONTAINERD,
+                .context_size = sizeof(Containerd),
+                .edges = edges,
+                .n_edges = ARRAY_SIZE(edges),
+                .acquire = containerd_acquire,
+                .ready = containerd_ready,
+                .release = containerd_release,
+        };
+        return service_main(&spec, argc, argv);
+}

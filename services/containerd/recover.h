@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* After a restart: the rows against what is there. What was being made is undone, what was being removed is removed, what runs
+ * is connected to again, what ended meanwhile ends here; what has no row goes. Reads are answered all the while. */
+
+#include "services/containerd/containerd.h"
+
+/* Loads the rows and begins. 0 or -errno. */
+int recover_begin(Containerd *containerd);
+/* One more container is known again. 0 or -errno. */
+int recover_on_attached(Containerd *containerd);
+Recovery *recover_free(Recovery *recovery);

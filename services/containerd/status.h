@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Containers as CRI shows them: from memory alone. */
+
+#include "services/containerd/containerd.h"
+
+/* Borrows from the container; a shallow message of its own. scratch holds what a container without a record needs. */
+typedef struct StatusScratch {
+        Runtime__V1__ContainerMetadata metadata;
+        Runtime__V1__ImageSpec image;
+} StatusScratch;
+void status_fill(const Container *container, Runtime__V1__ContainerStatus *ret, StatusScratch *scratch);
+
+/* The container passes the filter (NULL: every one does). Not for those that are still being made. */
+bool status_matches(const Container *container, const Runtime__V1__ContainerFilter *filter);
+
+int status_list_reply(Containerd *containerd, const Runtime__V1__ContainerFilter *filter, ReplyTo to); /* 0 or -errno */
+int status_reply(const Container *container, bool verbose, ReplyTo to);
+/* Of all containers of a pod, for sandboxd. */
+int status_pod_reply(Containerd *containerd, const char *pod_id, ReplyTo to);
