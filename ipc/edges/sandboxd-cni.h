@@ -6,7 +6,6 @@
  *
  * row 1 request cni_run: CniRun -> CniRan from A fds memfd-sealed reply-fds memfd-sealed?
  * row 2 request cni_status: - -> CniRan from A reply-fds memfd-sealed? states ANY
- * row 3 request cni_cached: CniPod -> CniRan from A reply-fds memfd-sealed? states ANY
  * row 4 request cni_list: CniList -> CniListed from A states ANY
  */
 
@@ -23,12 +22,7 @@ typedef struct CniRun {
         Permit permit;
 } CniRun;
 
-typedef struct CniPod {
-        char pod_id[ID_LENGTH + 1];
-        char padding[3];
-} CniPod;
-
-/* fd on success: packed bulkhead.cni.CniResult (cni_run ADD, cni_cached) or CniStatus (cni_status). */
+/* fd on success: packed bulkhead.cni.CniResult (ADD; of a pod that is attached already: what is in the cache) or CniStatus. */
 typedef struct CniRan {
         uint32_t has_result;
         uint32_t n_execs; /* plugin programs run */
