@@ -6,7 +6,8 @@
 #include <linux/capability.h>
 
 #if defined(__x86_64__)
-const char *const seccomp_architectures[] = {"SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32", NULL};
+/* Not x32: hardly a kernel has it, and every architecture costs each create some milliseconds in libseccomp. */
+const char *const seccomp_architectures[] = {"SCMP_ARCH_X86_64", "SCMP_ARCH_X86", NULL};
 const char seccomp_architecture_go[] = "amd64";
 #elif defined(__aarch64__)
 const char *const seccomp_architectures[] = {"SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM", NULL};

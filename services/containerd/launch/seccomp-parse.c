@@ -77,10 +77,9 @@ static int seccomp_action(SeccompParse *parse, const json_t *value, const char *
                                             "SCMP_ACT_ERRNO", "SCMP_ACT_TRACE",        "SCMP_ACT_ALLOW",       "SCMP_ACT_LOG",
                                             NULL};
         const char *action = json_string_value(value);
-        if (!action)
-                return seccomp_malformed(parse, "%s: no action", what);
-        if (!seccomp_is_one_of(action, known))
-                return seccomp_malformed(parse, "%s: the action \"%.60s\" is unknown or not supported", what, action);
+        if (!action || !seccomp_is_one_of(action, known))
+                return seccomp_malformed(parse, "%s: the action \"%.60s\" is missing, unknown or not supported", what,
+                                         action ? action : "");
         return json_object_set_new(to, key, json_string(action)) < 0 ? -ENOMEM : 0;
 }
 

@@ -1,0 +1,427 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* config.json against golden files (GOLDEN=<dir>; GOLDEN_WRITE=1 writes them anew, to be read before they are committed), and
+ * what must hold in all of them. */
+
+#include "services/containerd/launch/path-clean.h"
+#include "services/containerd/launch/test-fixture.h"
+
+#include <fcntl.h>
+#include <sys/resource.h>
+
+static Fixture f;
+
+static int host_profile(void *userdata, const char *path, char **ret_text, size_t *ret_n)
+{
+        if (!str_equal(path, "good.json") && !str_equal(path, "bad.json"))
+                return -ENOENT;
+        *ret_text = strdup(path[0] == 'g' ? "{\"defaultAction\":\"SCMP_ACT_ALLOW\"}" : "{}");
+        *ret_n = strlen(*ret_text);
+        return 0;
+}
+
+static int host_target(void *userdata, const char *id, int *ret_pid)
+{
+        *ret_pid = 4711;
+        return str_equal(id, FIXTURE_POD) ? 0 : -ESRCH;
+}
+
+static bool host_has_devices = true;
+
+static int host_devices(void *userdata, const char *path, RenderDeviceCallback callback, void *callback_userdata)
+{
+        RenderAnswer device = {.type = 'c', .major = 10, .minor = 232, .mode = 020660, .uid = 0, .gid = 104};
+        if (!host_has_devices)
+                return -EACCES;
+        if (!str_equal(path, "/dev/kvm") && !str_equal(path, "/dev"))
+                return str_equal(path, "/dev/empty") ? 0 : -ENOENT;
+        (void)snprintf(device.path, sizeof(device.path), "/dev/kvm");
+        int r = callback(callback_userdata, &device);
+        device.type = 'b';
+        device.major = 8;
+        device.minor = 0;
+        (void)snprintf(device.path, sizeof(device.path), "/dev/sda");
+        return r == 0 && str_equal(path, "/dev") ? callback(callback_userdata, &device) : r;
+}
+
+static int host_directory(void *userdata, const char *path)
+{
+        return str_equal(path, "/unmakeable") ? -EROFS : 0;
+}
+
+static const RenderHost host = {
+        .profile = host_profile,
+        .target = host_target,
+        .devices = host_devices,
+        .make_directory = host_directory,
+};
+static const ConfigCommon common = {.state_dir = "/var/lib/bulkhead", .runtime_dir = "/run/bulkhead"};
+static ConfigContainerd config = {.seccomp_dir = "/var/lib/kubelet/seccomp", .oom_score_adj_min = -500};
+static RenderFacts facts;
+static Render render;
+
+static void render_init(void)
+{
+        fixture_init(&f);
+        facts = (RenderFacts){.capabilities = CAPABILITY_SET_ALL, .kernel_version = 6 << 16 | 1, .has_unified = true,
+                              .has_memory_swap = true, .has_pod_uts = true};
+        for (size_t i = 0; i < RENDER_RLIMITS; i++)
+                facts.rlimits[i] = UINT64_MAX;
+        config.systemd_cgroups = 0;
+        render = (Render){.common = &common, .config = &config, .spec = &f.spec, .facts = &facts, .host = &host};
+}
+
+static json_t *rendered(void)
+{
+        json_t *json = NULL;
+        int r = render_config(&render, &json);
+        if (r != 0)
+                test_fail("refused: %s", render.text);
+        return json;
+}
+
+static void render_refused(const char *text)
+{
+        json_t *json = NULL;
+        assert_eq_int(render_config(&render, &json), RENDER_E_REFUSED);
+        if (!strstr(render.text, text))
+                test_fail("\"%s\" does not say \"%s\"", render.text, text);
+        render_init();
+}
+
+/* What no container of ours may have, whatever was asked. */
+static void assert_invariants(const json_t *json)
+{
+        const json_t *section = json_object_get(json, "linux"), *process = json_object_get(json, "process");
+        const json_t *first = json_array_get(json_object_get(json_object_get(section, "resources"), "devices"), 0);
+        const json_t *capabilities = json_object_get(process, "capabilities");
+        assert_true(json_is_false(json_object_get(first, "allow")));
+        assert_eq_str(json_string_value(json_object_get(first, "access")), "rwm");
+        assert_eq_int(json_object_size(first), 2);
+        assert_false(json_object_get(json, "hooks") || json_object_get(json, "annotations"));
+        assert_true(json_equal(json_object_get(capabilities, "inheritable"), json_object_get(capabilities, "ambient")));
+        assert_true(json_is_boolean(json_object_get(process, "noNewPrivileges")));
+        assert_true(json_is_integer(json_object_get(process, "oomScoreAdj")));
+        assert_true(json_object_get(section, "cgroupsPath") && json_object_get(section, "rootfsPropagation"));
+}
+
+static void assert_golden(const char *name)
+{
+        json_t *json = rendered();
+        char path[1024];
+        assert_invariants(json);
+        (void)snprintf(path, sizeof(path), "%s/%s.json", getenv("GOLDEN"), name);
+        if (getenv("GOLDEN_WRITE"))
+                assert_ok(json_dump_file(json, path, JSON_INDENT(2)));
+        json_error_t error;
+        json_t *golden = json_load_file(path, 0, &error);
+        if (!golden)
+                test_fail("%s: %s", path, error.text);
+        if (!json_equal(golden, json)) {
+                char *dump = json_dumps(json, JSON_INDENT(2));
+                test_fail("%s differs from what is rendered:\n%s", path, dump);
+        }
+        json_decref(golden);
+        json_decref(json);
+}
+
+static const char *string_at(const json_t *json, const char *a, const char *b)
+{
+        return json_string_value(json_object_get(json_object_get(json, a), b));
+}
+
+static json_t *namespace_of(const json_t *json, const char *type)
+{
+        size_t i;
+        json_t *entry;
+        json_array_foreach(json_object_get(json_object_get(json, "linux"), "namespaces"), i, entry)
+                if (str_equal(json_string_value(json_object_get(entry, "type")), type))
+                        return entry;
+        return NULL;
+}
+
+static void test_golden(void)
+{
+        render_init();
+        char *masked[] = {TEXT("/proc/kcore")}, *readonly[] = {TEXT("/proc/sys")}, *ambient[] = {TEXT("CAP_CHOWN")};
+        ProtobufCBinaryData env[] = {{.data = (uint8_t *)TEXT("PATH=/bin"), .len = 9}};
+        Bulkhead__RuntimeSpec__Rlimit limit = BULKHEAD__RUNTIME_SPEC__RLIMIT__INIT, *limits[] = {&limit};
+        Bulkhead__RuntimeSpec__SysctlSpec sysctl = BULKHEAD__RUNTIME_SPEC__SYSCTL_SPEC__INIT, *sysctls[] = {&sysctl};
+        Bulkhead__RuntimeSpec__UnifiedSpec unified = BULKHEAD__RUNTIME_SPEC__UNIFIED_SPEC__INIT, *unifieds[] = {&unified};
+        MountSpec all[12], *list[12];
+        static const char *const places[] = {"/data", "/proc", "/sys", "/sys/fs/cgroup", "/dev", "/dev/pts", "/dev/mqueue", "/dev/shm",
+                                             "/etc/resolv.conf", "/etc/hostname", "/tmp", "/volume"};
+        uint32_t groups[] = {5, 6};
+        for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+                bulkhead__runtime_spec__mount_spec__init(&all[i]);
+                all[i].kind = (Bulkhead__RuntimeSpec__MountSpec__Kind)i;
+                all[i].destination = TEXT(places[i]);
+                list[i] = &all[i];
+        }
+        all[0].host_path = TEXT("/srv/data");
+        all[0].propagation = RUNTIME__V1__MOUNT_PROPAGATION__PROPAGATION_BIDIRECTIONAL;
+        all[2].readonly = all[3].readonly = true;
+        all[10].size_bytes = 4096;
+        all[11].volume = 3;
+        f.spec.mounts = list;
+        f.spec.n_mounts = ARRAY_SIZE(list);
+        f.spec.masked_paths = masked;
+        f.spec.readonly_paths = readonly;
+        f.spec.n_masked_paths = f.spec.n_readonly_paths = 1;
+        f.spec.root_readonly = true;
+        f.process.env = env;
+        f.process.n_env = 1;
+        f.process.ambient_capabilities = ambient;
+        f.process.n_ambient_capabilities = 1;
+        f.process.additional_gids = groups;
+        f.process.n_additional_gids = 2;
+        f.process.uid = 1000;
+        f.process.gid = 1001;
+        f.process.no_new_privileges = f.process.has_oom_score_adj = true;
+        f.process.oom_score_adj = -999; /* clamped to -500 */
+        limit.type = TEXT("RLIMIT_NOFILE");
+        limit.soft = 1024;
+        limit.hard = UINT64_MAX;
+        f.process.rlimits = limits;
+        f.process.n_rlimits = 1;
+        sysctl.name = TEXT("net.ipv4.ip_forward");
+        sysctl.value = TEXT("1");
+        f.spec.sysctls = sysctls;
+        f.spec.n_sysctls = 1;
+        unified.key = TEXT("memory.high");
+        unified.value = TEXT("1000");
+        f.resources.unified = unifieds;
+        f.resources.n_unified = 1;
+        f.resources.memory_limit_bytes = f.resources.memory_swap_limit_bytes = 1 << 20;
+        f.resources.cpu_quota = 50000;
+        f.resources.cpu_period = 100000;
+        f.resources.cpu_shares = 2;
+        f.resources.cpuset_cpus = TEXT("0");
+        f.resources.pids_limit = 100;
+        f.spec.namespaces = PERMIT_FLAG_POD_PID;
+        assert_golden("full");
+
+        render_init();
+        assert_golden("plain");
+        f.spec.privileged = true;
+        f.spec.namespaces = PERMIT_FLAG_HOST_NETWORK | PERMIT_FLAG_HOST_IPC | PERMIT_FLAG_HOST_PID;
+        facts.has_pod_uts = false;
+        f.seccomp.mode = SECCOMP_MODE(RUNTIME_DEFAULT); /* which privileged overrides */
+        f.process.terminal = true;
+        f.process.columns = 80;
+        f.process.rows = 25;
+        assert_golden("privileged");
+}
+
+static void test_namespaces(void)
+{
+        render_init();
+        f.spec.target_container = TEXT(FIXTURE_POD);
+        json_t *json = rendered();
+        assert_eq_str(json_string_value(json_object_get(namespace_of(json, "pid"), "path")), "/proc/4711/ns/pid");
+        assert_true(namespace_of(json, "cgroup") && namespace_of(json, "mount"));
+        json_decref(json);
+        f.spec.target_container = TEXT(FIXTURE_ID);
+        render_refused("does not run");
+
+        f.spec.namespaces = PERMIT_FLAG_HOST_NETWORK;
+        json = rendered(); /* with a pinned UTS namespace */
+        assert_true(!namespace_of(json, "network") && namespace_of(json, "uts"));
+        json_decref(json);
+        facts.has_pod_uts = false;
+        json = rendered();
+        assert_false(namespace_of(json, "uts"));
+        json_decref(json);
+        f.spec.namespaces = 0; /* never the host's by an accident */
+        json = rendered();
+        assert_true(namespace_of(json, "uts"));
+        json_decref(json);
+        render_init();
+}
+
+static void test_clamps(void)
+{
+        facts.capabilities = 1; /* CAP_CHOWN alone */
+        f.capabilities[1] = TEXT("CAP_KILL");
+        f.process.n_capabilities = 2;
+        json_t *json = rendered();
+        assert_eq_int(json_array_size(json_object_get(json_object_get(json_object_get(json, "process"), "capabilities"), "bounding")), 1);
+        assert_eq_int(json_integer_value(json_object_get(json_object_get(json, "process"), "oomScoreAdj")), 0);
+        json_decref(json);
+        render_init();
+        facts.has_unified = facts.has_memory_swap = false;
+        facts.rlimits[RLIMIT_NOFILE] = 20000;
+        Bulkhead__RuntimeSpec__Rlimit limit = BULKHEAD__RUNTIME_SPEC__RLIMIT__INIT, *limits[] = {&limit, &limit};
+        limit.type = TEXT("RLIMIT_NOFILE");
+        limit.soft = limit.hard = 1048576;
+        f.process.rlimits = limits;
+        f.process.n_rlimits = 1;
+        f.resources.memory_swap_limit_bytes = 5;
+        json = rendered();
+        json_t *first = json_array_get(json_object_get(json_object_get(json, "process"), "rlimits"), 0);
+        assert_eq_int(json_integer_value(json_object_get(first, "soft")), 20000);
+        assert_eq_int(json_integer_value(json_object_get(first, "hard")), 20000);
+        const json_t *resources = json_object_get(json_object_get(json, "linux"), "resources");
+        assert_eq_int(json_object_size(json_object_get(resources, "memory")), 0);
+        json_decref(json);
+        f.process.n_rlimits = 2;
+        render_refused("twice");
+        Bulkhead__RuntimeSpec__Rlimit other = BULKHEAD__RUNTIME_SPEC__RLIMIT__INIT, *others[] = {&other};
+        other.type = TEXT("RLIMIT_WHAT");
+        f.process.rlimits = others;
+        f.process.n_rlimits = 1;
+        render_refused("RLIMIT_WHAT");
+}
+
+/* CVE-2026-57231: an entry without a name must not be looked up anywhere; JSON carries UTF-8. */
+static void test_env(void)
+{
+        static const char *const entries[] = {"A=1", "PATH", "=x", "*", "", "B=\xff\xc3\xa4\xed\xa0\x80", "C=", "D=a=b"};
+        ProtobufCBinaryData env[ARRAY_SIZE(entries) + 1];
+        for (size_t i = 0; i < ARRAY_SIZE(entries); i++)
+                env[i] = (ProtobufCBinaryData){.data = (uint8_t *)TEXT(entries[i]), .len = strlen(entries[i])};
+        env[ARRAY_SIZE(entries)] = (ProtobufCBinaryData){.data = (uint8_t *)TEXT("N=a\0M=b"), .len = 7};
+        f.process.env = env;
+        f.process.n_env = ARRAY_SIZE(env);
+        json_t *json = rendered();
+        char *dump = json_dumps(json_object_get(json_object_get(json, "process"), "env"), JSON_COMPACT);
+        assert_eq_str(dump, "[\"A=1\",\"B=\xef\xbf\xbd\xc3\xa4\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\",\"C=\",\"D=a=b\"]");
+        free(dump);
+        json_decref(json);
+        render_init();
+}
+
+static void test_refusals(void)
+{
+        static const char *const bad_cwd[] = {"relative", "/a/../b", "/proc/self/fd/7", "//proc/./self", "/proc"};
+        for (size_t i = 0; i < ARRAY_SIZE(bad_cwd); i++) {
+                f.process.cwd = TEXT(bad_cwd[i]);
+                render_refused("working directory");
+        }
+        f.process.cwd = TEXT("");
+        json_t *json = rendered();
+        assert_eq_str(string_at(json, "process", "cwd"), "/");
+        json_decref(json);
+        render_init();
+        f.spec_device.host_path = TEXT("/dev/none");
+        render_refused("/dev/none: No such file");
+        f.spec_device.host_path = TEXT("/dev/empty");
+        render_refused("no device node");
+        f.spec_device.permissions = TEXT("rx");
+        render_refused("permissions");
+        f.bind.host_path = TEXT("/unmakeable");
+        render_refused("Read-only file system");
+        f.spec.cgroup_parent = TEXT("relative");
+        render_refused("give an absolute path without");
+        config.systemd_cgroups = 1;
+        render_refused("name of a slice");
+        config.systemd_cgroups = 1;
+        f.spec.cgroup_parent = TEXT("/kubepods.slice/kubepods-besteffort.slice");
+        json = rendered();
+        assert_eq_str(string_at(json, "linux", "cgroupsPath"), "kubepods-besteffort.slice:bulkhead:" FIXTURE_ID);
+        json_decref(json);
+        render_init();
+        f.proc.kind = MOUNT_KIND(VOLUME);
+        f.proc.volume = 64;
+        render_refused("at most 64");
+        f.proc.kind = (Bulkhead__RuntimeSpec__MountSpec__Kind)77;
+        render_refused("unknown kind 77");
+        static const struct {
+                const char *path, *text;
+        } profiles[] = {{"", "needs the path"}, {"missing.json", "No such file"}, {"bad.json", "bad.json: defaultAction"}};
+        for (size_t i = 0; i < ARRAY_SIZE(profiles); i++) {
+                f.seccomp.mode = SECCOMP_MODE(LOCALHOST);
+                f.seccomp.profile_path = TEXT(profiles[i].path);
+                render_refused(profiles[i].text);
+        }
+        f.spec.privileged = true;
+        host_has_devices = false;
+        render_refused("devices of the host: Permission denied");
+        host_has_devices = true;
+        f.seccomp.mode = (Bulkhead__RuntimeSpec__SeccompSpec__Mode)7;
+        render_refused("seccomp");
+        f.seccomp.mode = SECCOMP_MODE(LOCALHOST);
+        f.seccomp.profile_path = TEXT("good.json");
+        json = rendered();
+        assert_eq_str(string_at(json_object_get(json, "linux"), "seccomp", "defaultAction"), "SCMP_ACT_ALLOW");
+        json_decref(json);
+        render_init();
+}
+
+static void test_exec(void)
+{
+        f.capabilities[1] = TEXT("CAP_KILL");
+        f.process.n_capabilities = 2;
+        f.process.no_new_privileges = true;
+        json_t *container = rendered(), *json = NULL;
+        char *text = json_dumps(container, 0);
+        size_t n = strlen(text);
+        char *args[] = {TEXT("/bin/id")};
+        f.process.args = args;
+        f.process.n_args = 1;
+        f.process.cwd = TEXT("/tmp");
+        assert_ok(render_exec(&render, &f.process, text, n, &json));
+        json_t *expected = json_deep_copy(json_object_get(container, "process"));
+        (void)json_object_set_new(expected, "args", json_pack("[s]", "/bin/id"));
+        (void)json_object_set_new(expected, "cwd", json_string("/tmp"));
+        assert_true(json_equal(json, expected));
+        json_decref(expected);
+        json_decref(json);
+
+        f.process.uid = 1;
+        assert_eq_int(render_exec(&render, &f.process, text, n, &json), RENDER_E_FORBIDDEN);
+        f.process.uid = 0;
+        f.process.gid = 1;
+        assert_eq_int(render_exec(&render, &f.process, text, n, &json), RENDER_E_FORBIDDEN);
+        f.process.gid = 0;
+        f.process.no_new_privileges = false;
+        assert_eq_int(render_exec(&render, &f.process, text, n, &json), RENDER_E_FORBIDDEN);
+        f.process.no_new_privileges = true;
+        f.capabilities[0] = TEXT("CAP_SYS_ADMIN");
+        assert_eq_int(render_exec(&render, &f.process, text, n, &json), RENDER_E_FORBIDDEN);
+        f.capabilities[0] = TEXT("CAP_CHOWN");
+        f.process.cwd = TEXT("/proc/self/fd/3");
+        assert_eq_int(render_exec(&render, &f.process, text, n, &json), RENDER_E_REFUSED);
+        f.process.cwd = TEXT("");
+        assert_eq_int(render_exec(&render, &f.process, "{", 1, &json), RENDER_E_REFUSED);
+        f.process.n_args = 0;
+        assert_eq_int(render_exec(&render, &f.process, text, n, &json), RENDER_E_REFUSED);
+        free(text);
+        json_decref(container);
+        render_init();
+}
+
+static void test_path_clean(void)
+{
+        char clean[PATH_CLEAN_MAX], longest[PATH_CLEAN_MAX + 1];
+        assert_true(path_clean(clean, "//a/./b//c/"));
+        assert_eq_str(clean, "/a/b/c");
+        assert_true(path_clean(clean, "/"));
+        assert_eq_str(clean, "/");
+        assert_true(path_clean(clean, "/..a/b.."));
+        assert_false(path_clean(clean, "a") || path_clean(clean, "") || path_clean(clean, "/a/..") || path_clean(clean, "/../a"));
+        memset(longest, 'x', sizeof(longest));
+        longest[0] = '/';
+        longest[PATH_CLEAN_MAX - 1] = '\0';
+        assert_true(path_clean(clean, longest));
+        longest[PATH_CLEAN_MAX - 1] = 'x';
+        longest[PATH_CLEAN_MAX] = '\0';
+        assert_false(path_clean(clean, longest));
+        assert_true(path_clean_is_beneath("/proc", "/proc") && path_clean_is_beneath("/proc/x", "/proc"));
+        assert_false(path_clean_is_beneath("/process", "/proc") || path_clean_is_beneath("/", "/proc"));
+        assert_true(path_clean_is_beneath("/x", "/"));
+}
+
+int main(void)
+{
+        render_init();
+        TEST_RUN(test_golden);
+        render_init();
+        TEST_RUN(test_namespaces);
+        TEST_RUN(test_clamps);
+        TEST_RUN(test_env);
+        TEST_RUN(test_refusals);
+        TEST_RUN(test_exec);
+        TEST_RUN(test_path_clean);
+        return 0;
+}
