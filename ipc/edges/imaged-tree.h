@@ -8,7 +8,8 @@
  * Beside them may stand staging-* and trash-*: trees that are being made or removed; imaged-tree removes what a crash left.
  *
  * A layer marks an opaque directory with user.overlay.opaque and a whiteout with a 0:0 device: whoever mounts an overlay over
- * layers must give the option `userxattr`. overlayfs ignores the mark on a layer's root: see TreeUnpacked.is_opaque.
+ * layers must give the option `userxattr`. overlayfs ignores the mark on a layer's root, and knows no directory that a layer
+ * merely passes through: so the layers of an image are not mounted as they are, but as tree_stack answers.
  *
  * row 1 request tree_unpack: TreeUnpack -> TreeUnpacked from A fds file-read
  * row 2 request tree_remove: TreeName -> - from A states ANY
@@ -19,6 +20,7 @@
  * row 7 request tree_read: TreeRead -> TreeReadOpened from A reply-fds pipe-read
  * row 8 request tree_list: TreeList -> TreeListed from A states ANY
  * row 9 request tree_sync: - -> - from A
+ * row 10 request tree_stack: TreeStack -> TreeStacked from A
  */
 
 #include "ipc/seal.h"
@@ -47,9 +49,26 @@ typedef struct TreeUnpacked {
         uint8_t diff_id[32]; /* what it really was */
         uint64_t bytes;      /* on disk, as measured in the jail */
         uint64_t inodes;
-        uint32_t is_opaque;  /* bool: it hides every layer below it. Those must be left out when an image is stacked */
+        uint32_t is_opaque;  /* bool: it hides every layer below it; tree_stack heeds it */
         uint32_t padding;
 } TreeUnpacked;
+
+/* What an image's layers (all of them unpacked, lowest first) are to be mounted as: the same without those that an opaque root
+ * hides, and, where it is needed, with one more on top that was made for them: a layer with a file d/f and no entry for d must
+ * not change d's mode and owner, and as overlayfs merges directories it would. Idempotent; the same layers give the same answer.
+ * The made layer is a tree like any other: listed, removed, measured by its name. It belongs to this list of layers. */
+typedef struct TreeStack {
+        uint32_t n_layers;
+        uint32_t padding;
+        uint8_t layers[SEAL_LAYERS_MAX][32];
+} TreeStack;
+typedef struct TreeStacked {
+        uint32_t n_layers;
+        uint32_t is_made; /* bool: the last one was made here */
+        uint64_t bytes;   /* of the made one */
+        uint64_t inodes;
+        uint8_t layers[SEAL_LAYERS_MAX][32];
+} TreeStacked;
 
 /* WRITABLE measures upper alone, what the container wrote. */
 typedef struct TreeMeasured {

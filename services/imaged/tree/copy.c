@@ -13,7 +13,6 @@
 #include <sys/xattr.h>
 
 #define COPY_PIECE_BYTES (1024 * 1024)
-#define COPY_XATTR_NAMES_MAX 65536
 /* Owners beyond what a user namespace of a pod maps become its nobody. */
 #define COPY_USERNS_IDS 65536
 #define COPY_NOBODY 65534
@@ -21,62 +20,67 @@
 typedef struct Copy {
         CopySpec *spec;
         Report *report;
-        char *xattr_names; /* owned */
-        char *xattr_value; /* owned */
 } Copy;
-
-static void copy_done(Copy *copy)
-{
-        free(copy->xattr_names);
-        free(copy->xattr_value);
-}
 
 static int copy_errno(Copy *copy, const char *what, const char *name)
 {
         return report_errno(copy->report, errno, what, name);
 }
 
-static uint32_t copy_owner(const Copy *copy, uint32_t id)
+static uint32_t copy_owner(uint32_t owner_id, uint32_t id)
 {
-        if (copy->spec->owner_id == 0)
+        if (owner_id == 0)
                 return id;
-        return copy->spec->owner_id + (id < COPY_USERNS_IDS ? id : COPY_NOBODY);
+        return owner_id + (id < COPY_USERNS_IDS ? id : COPY_NOBODY);
 }
 
-/* The image's attributes went through the whitelist when the layer was unpacked; overlayfs hides its own. */
-static int copy_xattrs(Copy *copy, int from_fd, int to_fd, const char *name)
+static bool copy_xattr_is_kept(const char *name)
 {
-        ssize_t n_names = flistxattr(from_fd, copy->xattr_names, COPY_XATTR_NAMES_MAX);
+        return str_equal(name, "security.capability") ||
+               (str_has_prefix(name, "user.") && !str_has_prefix(name, "user.overlay."));
+}
 
+static int copy_xattrs(int from_fd, int to_fd, const char *name, Report *report)
+{
+        _cleanup_free_ char *names = NULL, *value = NULL;
+        ssize_t n_names = flistxattr(from_fd, NULL, 0);
+
+        if (n_names <= 0)
+                return n_names == 0 || errno == EOPNOTSUPP ? 0 : report_errno(report, errno, "reading the attributes of", name);
+        names = malloc((size_t)n_names);
+        value = malloc(XATTR_SIZE_MAX);
+        n_names = names && value ? flistxattr(from_fd, names, (size_t)n_names) : -1;
         if (n_names < 0)
-                return errno == EOPNOTSUPP ? 0 : copy_errno(copy, "reading the attributes of", name);
-        for (ssize_t at = 0; at < n_names; at += (ssize_t)strlen(copy->xattr_names + at) + 1) {
-                const char *xattr = copy->xattr_names + at;
+                return report_errno(report, errno, "reading the attributes of", name);
+        for (ssize_t at = 0; at < n_names; at += (ssize_t)strlen(names + at) + 1) {
                 ssize_t n;
 
-                if (!str_has_prefix(xattr, "user.") && !str_equal(xattr, "security.capability"))
+                if (!copy_xattr_is_kept(names + at))
                         continue;
-                n = fgetxattr(from_fd, xattr, copy->xattr_value, XATTR_SIZE_MAX);
-                if (n < 0 || fsetxattr(to_fd, xattr, copy->xattr_value, (size_t)n, 0) < 0)
-                        return copy_errno(copy, "copying an attribute of", name);
+                n = fgetxattr(from_fd, names + at, value, XATTR_SIZE_MAX);
+                if (n < 0 || fsetxattr(to_fd, names + at, value, (size_t)n, 0) < 0)
+                        return report_errno(report, errno, "copying an attribute of", name);
         }
         return 0;
 }
 
-static int copy_metadata(Copy *copy, int from_fd, int to_fd, const char *name, const struct stat *st)
+int copy_attributes(int from_fd, int to_fd, uint32_t owner_id, const char *name, Report *report)
 {
-        const struct timespec times[2] = {st->st_atim, st->st_mtim};
+        struct timespec times[2];
+        struct stat st;
         int r;
 
-        if (fchown(to_fd, copy_owner(copy, st->st_uid), copy_owner(copy, st->st_gid)) < 0 ||
-            fchmod(to_fd, st->st_mode & 07777) < 0)
-                return copy_errno(copy, "setting owner and mode of", name);
-        r = copy_xattrs(copy, from_fd, to_fd, name);
+        if (fstat(from_fd, &st) < 0)
+                return report_errno(report, errno, "reading", name);
+        if (fchown(to_fd, copy_owner(owner_id, st.st_uid), copy_owner(owner_id, st.st_gid)) < 0 ||
+            fchmod(to_fd, st.st_mode & 07777) < 0)
+                return report_errno(report, errno, "setting owner and mode of", name);
+        r = copy_xattrs(from_fd, to_fd, name, report);
         if (r)
                 return r;
-        if (futimens(to_fd, times) < 0)
-                return copy_errno(copy, "setting the time of", name);
-        return 0;
+        times[0] = st.st_atim;
+        times[1] = st.st_mtim;
+        return futimens(to_fd, times) < 0 ? report_errno(report, errno, "setting the time of", name) : 0;
 }
 
 static int copy_file(Copy *copy, int from_dir, int to_dir, const char *name)
@@ -118,7 +122,7 @@ static int copy_file(Copy *copy, int from_dir, int to_dir, const char *name)
         }
         if (ftruncate(to_fd, st.st_size) < 0)
                 return copy_errno(copy, "copying", name);
-        return copy_metadata(copy, from_fd, to_fd, name, &st);
+        return copy_attributes(from_fd, to_fd, copy->spec->owner_id, name, copy->report);
 }
 
 static int copy_symlink(Copy *copy, int from_dir, int to_dir, const char *name, const struct stat *st)
@@ -130,7 +134,7 @@ static int copy_symlink(Copy *copy, int from_dir, int to_dir, const char *name, 
                 return copy_errno(copy, "reading", name);
         target[n] = 0;
         if (symlinkat(target, to_dir, name) < 0 ||
-            fchownat(to_dir, name, copy_owner(copy, st->st_uid), copy_owner(copy, st->st_gid), AT_SYMLINK_NOFOLLOW) < 0)
+            fchownat(to_dir, name, copy_owner(copy->spec->owner_id, st->st_uid), copy_owner(copy->spec->owner_id, st->st_gid), AT_SYMLINK_NOFOLLOW) < 0)
                 return copy_errno(copy, "making", name);
         return 0;
 }
@@ -138,7 +142,7 @@ static int copy_symlink(Copy *copy, int from_dir, int to_dir, const char *name, 
 static int copy_fifo(Copy *copy, int to_dir, const char *name, const struct stat *st)
 {
         if (mknodat(to_dir, name, S_IFIFO | (st->st_mode & 0777), 0) < 0 ||
-            fchownat(to_dir, name, copy_owner(copy, st->st_uid), copy_owner(copy, st->st_gid), AT_SYMLINK_NOFOLLOW) < 0)
+            fchownat(to_dir, name, copy_owner(copy->spec->owner_id, st->st_uid), copy_owner(copy->spec->owner_id, st->st_gid), AT_SYMLINK_NOFOLLOW) < 0)
                 return copy_errno(copy, "making", name);
         return 0;
 }
@@ -185,7 +189,6 @@ static int copy_entry(Copy *copy, int from_dir, int to_dir, const char *name, un
 static int copy_content(Copy *copy, int from_fd, int to_fd, unsigned depth)
 {
         int list_fd = openat(from_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        struct stat st;
         int r = 0;
 
         if (depth > PATH_DEPTH_MAX) {
@@ -211,9 +214,7 @@ static int copy_content(Copy *copy, int from_fd, int to_fd, unsigned depth)
         (void)closedir(dir);
         if (r)
                 return r;
-        if (fstat(from_fd, &st) < 0)
-                return copy_errno(copy, "reading", "a directory of a volume");
-        return copy_metadata(copy, from_fd, to_fd, "a directory of a volume", &st);
+        return copy_attributes(from_fd, to_fd, copy->spec->owner_id, "a directory of a volume", copy->report);
 }
 
 int copy_volume(int image_fd, const char *path, int to_fd, CopySpec *spec, Report *report)
@@ -222,7 +223,7 @@ int copy_volume(int image_fd, const char *path, int to_fd, CopySpec *spec, Repor
                 .flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC,
                 .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
         };
-        _cleanup_(copy_done) Copy copy = {.spec = spec, .report = report};
+        Copy copy = {.spec = spec, .report = report};
         _cleanup_fd_ int from_fd = (int)syscall(SYS_openat2, image_fd, path, &how, sizeof(how));
 
         if (from_fd < 0) {
@@ -230,9 +231,5 @@ int copy_volume(int image_fd, const char *path, int to_fd, CopySpec *spec, Repor
                         return 0;
                 return copy_errno(&copy, "opening the image's volume", path);
         }
-        copy.xattr_names = malloc(COPY_XATTR_NAMES_MAX);
-        copy.xattr_value = malloc(XATTR_SIZE_MAX);
-        if (!copy.xattr_names || !copy.xattr_value)
-                return report_errno(report, ENOMEM, "copying the image's volume", path);
         return copy_content(&copy, from_fd, to_fd, 1);
 }

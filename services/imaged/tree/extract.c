@@ -97,10 +97,15 @@ static int extract_directory_later(Extract *extract, const TarEntry *entry, bool
 
 static int extract_directory_metadata(Extract *extract, int fd, const TarEntry *entry)
 {
+        int r;
+
         if (fchown(fd, entry->uid, entry->gid) < 0)
                 return extract_errno(extract, "giving an owner to");
         if (fchmod(fd, entry->mode & ~02000u) < 0)
                 return extract_errno(extract, "setting the mode of");
+        r = whiteout_unmark_implicit(fd);
+        if (r)
+                return report_errno(extract->report, -r, "describing", extract->path);
         return extract_xattrs(extract, fd, entry);
 }
 
@@ -428,6 +433,7 @@ int extract_archive(int root_fd, TarReader *reader, const ExtractSpec *spec, Rep
         r = extract_directories_end(&extract);
         if (r)
                 return r;
+        report->n_implicit = extract.parent.n_made;
         r = tar_drain(reader);
         return r < 0 ? report_errno(report, -r, "reading", "what follows the archive") : 0;
 }

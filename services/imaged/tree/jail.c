@@ -74,14 +74,37 @@ static int jail_mount_image(const JailSpec *spec)
         return 0;
 }
 
+/* Through the short names of jail_link_layers(). */
+static int jail_mount_apart(const JailSpec *spec)
+{
+        struct mount_attr attributes = {.attr_set = JAIL_ATTRIBUTES | MOUNT_ATTR_NOSYMFOLLOW | MOUNT_ATTR_RDONLY};
+
+        if (mkdir("apart", 0755) < 0)
+                return error_origin(negative_errno());
+        for (uint32_t i = 0; i < spec->n_layers; i++) {
+                _cleanup_fd_ int fd = -1;
+                char from[32], to[32];
+
+                (void)snprintf(from, sizeof(from), "layers/%u", i);
+                (void)snprintf(to, sizeof(to), "apart/%u", i);
+                fd = open_tree(AT_FDCWD, from, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+                if (fd < 0 || mount_setattr(fd, "", AT_EMPTY_PATH, &attributes, sizeof(attributes)) < 0 || mkdir(to, 0755) < 0 ||
+                    move_mount(fd, "", AT_FDCWD, to, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+                        return error_origin(negative_errno());
+        }
+        return 0;
+}
+
 static int jail_mount_frame(const JailSpec *spec, int tree_mount)
 {
         int r;
 
-        if (mount("jail", JAIL_PLACE, "tmpfs", MS_NODEV | MS_NOSUID | MS_NOEXEC, "mode=0755,size=64k,nr_inodes=256") < 0 ||
+        if (mount("jail", JAIL_PLACE, "tmpfs", MS_NODEV | MS_NOSUID | MS_NOEXEC, "mode=0755,size=2m,nr_inodes=1024") < 0 ||
             chdir(JAIL_PLACE) < 0)
                 return error_origin(negative_errno());
         r = jail_mount_image(spec);
+        if (r == 0 && spec->apart)
+                r = jail_mount_apart(spec);
         if (r)
                 return fold(r);
         if (tree_mount >= 0 &&

@@ -21,6 +21,7 @@ typedef struct JailSpec {
         bool follows;                 /* the kernel follows the tree's own symlinks, within it */
         const uint8_t (*layers)[32];  /* borrowed; lowest first */
         uint32_t n_layers;            /* 0: no image */
+        bool apart;                   /* each layer is also seen by itself, read-only, at /apart/<number> */
         int keep_fd;                  /* borrowed; one more fd that stays open, -1: none. All others are closed. */
         bool streams;                 /* the report comes first and the function's second part after it: see after */
         JailFunction run;

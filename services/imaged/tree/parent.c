@@ -38,17 +38,21 @@ static int parent_openat2(int root_fd, const char *path)
         return (int)syscall(SYS_openat2, root_fd, *path ? path : ".", &how, sizeof(how));
 }
 
-/* A whiteout stands where a directory is needed: the directory hides what lies below it. */
-static int parent_replace_whiteout(int dir_fd, const char *name)
+/* hides: a whiteout stood there, so the directory hides what lies below it. */
+static int parent_make(Parent *parent, int dir_fd, const char *name, bool hides)
 {
         _cleanup_fd_ int fd = -1;
+        int r;
 
-        if (unlinkat(dir_fd, name, 0) < 0 || mkdirat(dir_fd, name, 0755) < 0)
+        if (mkdirat(dir_fd, name, 0755) < 0)
                 return error_origin(negative_errno());
         fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (fd < 0)
                 return error_origin(negative_errno());
-        int r = whiteout_make_opaque(fd);
+        parent->n_made++;
+        r = whiteout_mark_implicit(fd);
+        if (r == 0 && hides)
+                r = whiteout_make_opaque(fd);
         return r ? fold(r) : 0;
 }
 
@@ -129,16 +133,17 @@ static int parent_walk_special(Parent *parent, ParentWalk *walk, const char *nam
                         return parent_refuse(parent, "its parent is a symlink to what is no directory of this layer");
                 if (!walk->make)
                         return parent_refuse(parent, "it is not in this layer");
-                if (mkdirat(walk->fd, name, 0755) < 0)
-                        return error_origin(negative_errno());
-                return 0;
+                r = parent_make(parent, walk->fd, name, false);
+                return r ? fold(r) : 0;
         }
         if (S_ISLNK(st.st_mode)) {
                 *ret_again = false;
                 return parent_walk_link(parent, walk, name);
         }
         if (whiteout_is(&st) && walk->make && !parent_walk_is_link(walk)) {
-                r = parent_replace_whiteout(walk->fd, name);
+                if (unlinkat(walk->fd, name, 0) < 0)
+                        return error_origin(negative_errno());
+                r = parent_make(parent, walk->fd, name, true);
                 return r ? fold(r) : 0;
         }
         return parent_refuse(parent, "its parent is not a directory");

@@ -17,6 +17,7 @@ typedef struct Parent {
         size_t n_path;
         char path[PATH_BYTES]; /* of fd, as entries name it */
         const char *problem;
+        uint64_t n_made; /* directories that had no entry when they were needed */
 } Parent;
 
 #define PARENT_INIT(fd_) ((Parent){.root_fd = (fd_), .fd = -1, .problem = ""})
@@ -27,5 +28,5 @@ void parent_forget(Parent *parent);
 
 enum { PARENT_E_REFUSED = 1 };
 /* The directory at the first n_path bytes of path, which is normalised; ret_fd is borrowed until the next call. make: missing
- * ones are made (0755, root's). 0, PARENT_E_REFUSED with problem set, or a negative errno. */
+ * ones are made (0755, root's, marked implicit). 0, PARENT_E_REFUSED with problem set, or a negative errno. */
 int parent_open(Parent *parent, const char *path, size_t n_path, bool make, int *ret_fd);

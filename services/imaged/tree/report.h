@@ -13,6 +13,7 @@ typedef struct Report {
         uint32_t code; /* gRPC status; 0: done, and the members below hold */
         char text[REPORT_TEXT_MAX];
         uint32_t is_opaque;  /* extract: the layer hides everything below it */
+        uint64_t n_implicit; /* extract: directories without an entry; stack: directories made for them */
         uint64_t bytes;      /* on disk; read: of the file */
         uint64_t inodes;
         TreeUserFound user;

@@ -120,6 +120,7 @@ static int requests_commit_layer(const Trees *trees, TreesStage *stage, int edge
                 .bytes = reply.bytes,
                 .inodes = reply.inodes,
                 .is_opaque = reply.is_opaque,
+                .has_implicit = result->report.n_implicit > 0,
         };
         int r;
 

@@ -56,8 +56,10 @@ int trees_list(const Trees *trees, const TreeList *which, TreeListed *ret);
 
 /* What is known of a layer, kept with it out of reach of whatever runs in a jail (trusted.bulkhead.layer). */
 typedef struct TreesRecord {
-        uint32_t version; /* 1 */
+        uint32_t version;
         uint32_t is_opaque;
+        uint32_t has_implicit; /* directories that are marked as such */
+        uint32_t padding;
         uint64_t bytes;
         uint64_t inodes;
         uint8_t diff_id[32];

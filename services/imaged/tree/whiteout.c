@@ -33,3 +33,24 @@ int whiteout_is_opaque(int dir_fd)
                 return errno == ENODATA ? 0 : error_origin(negative_errno());
         return n == 1 && value[0] == 'y';
 }
+
+int whiteout_mark_implicit(int dir_fd)
+{
+        if (fsetxattr(dir_fd, WHITEOUT_IMPLICIT_XATTR, "y", 1, 0) < 0)
+                return error_origin(negative_errno());
+        return 0;
+}
+
+int whiteout_unmark_implicit(int dir_fd)
+{
+        if (fremovexattr(dir_fd, WHITEOUT_IMPLICIT_XATTR) < 0 && errno != ENODATA)
+                return error_origin(negative_errno());
+        return 0;
+}
+
+int whiteout_is_implicit(int dir_fd)
+{
+        if (fgetxattr(dir_fd, WHITEOUT_IMPLICIT_XATTR, NULL, 0) >= 0)
+                return 1;
+        return errno == ENODATA ? 0 : error_origin(negative_errno());
+}

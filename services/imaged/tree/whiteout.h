@@ -13,6 +13,13 @@
 #define WHITEOUT_OPAQUE ".wh..wh..opq"
 #define WHITEOUT_XATTR "user.overlay.opaque"
 
+/* A directory that the layer passes through without an entry for it: its mode and owner are not said by this layer, but by the
+ * next lower one that has it (see stack.h). The mark is in overlayfs's own namespace, so containers never see it. */
+#define WHITEOUT_IMPLICIT_XATTR "user.overlay.bulkhead.implicit"
+int whiteout_mark_implicit(int dir_fd);
+int whiteout_unmark_implicit(int dir_fd);
+int whiteout_is_implicit(int dir_fd); /* 1, 0 or -errno */
+
 /* 0 or -errno. */
 int whiteout_make(int dir_fd, const char *name);
 int whiteout_make_opaque(int dir_fd); /* not O_PATH */
