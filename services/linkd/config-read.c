@@ -73,8 +73,8 @@ static bool path_is_plain(const char *path)
 
 static int reader_path(Reader *reader, const char *key, const char *value, char *to, size_t size)
 {
-        if (!value)
-                return 0;
+        if (str_is_empty(value))
+                return 0; /* "" asks for the default */
         if (!path_is_plain(value))
                 return reader_refuse(reader, key, "\"%s\" is not an absolute path without \"..\"", value);
         if (!str_copy(to, size, value))

@@ -88,10 +88,15 @@ static int linkd_found(Linkd *linkd, ControlPlan *plan)
         r = linkd_own_dir(linkd, own_dir);
         if (r == 0)
                 r = linkd_probe(&memory->in_force, own_dir);
-        if (r == 0)
-                r = linkd_acquire(linkd, &memory->in_force);
         if (r)
                 return fold(r);
+        r = linkd_acquire(linkd, &memory->in_force);
+        if (r) {
+                /* It has said in words what a person can mend. */
+                log_error("cannot start: %s", strerror(-r));
+                log_debug("%s", error_trace());
+                return CONFIG_E_INVALID;
+        }
         randombytes_buf(memory->keys, sizeof(memory->keys));
         (void)str_copy(plan->libexec_dir, sizeof(plan->libexec_dir), memory->in_force.common.libexec_dir);
         (void)str_copy(plan->socket_path, sizeof(plan->socket_path), memory->in_force.socket_path);
