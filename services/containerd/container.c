@@ -169,9 +169,16 @@ int container_set_exited(Container *container)
         return container_set_state(container, CONTAINER_STATE_EXITED, container->reason);
 }
 
-bool container_is_live(const Container *container)
+int container_set_message(Container *container, const char *message)
 {
-        return !container->has_ended && container->state != CONTAINER_STATE_UNKNOWN;
+        int r = container_keep(&container->message, message);
+
+        return r < 0 ? fold(r) : 0;
+}
+
+bool container_is_unstartable(const Container *container)
+{
+        return container->state == CONTAINER_STATE_CREATED && container->pid == 0 && container->message;
 }
 
 Runtime__V1__ContainerState container_cri_state(const Container *container)

@@ -7,7 +7,7 @@
 #include "ipc/decode.h"
 #include "lib/list.h"
 #include "lib/strings.h"
-#include "services/containerd/fingerprint.h"
+#include "ipc/fingerprint.h"
 
 typedef struct Containerd Containerd;
 typedef struct Container Container;
@@ -74,7 +74,7 @@ struct Container {
         ContainerState state;
         int64_t created_nsec, started_nsec, finished_nsec; /* CLOCK_REALTIME; 0: not yet */
         int32_t exit_code;
-        char *reason, *message; /* owned; NULL: none */
+        char *reason, *message; /* owned; NULL: none. Of one that is CREATED: why the runtime could not make it */
         uint64_t stop_deadline_usec; /* CLOCK_MONOTONIC; 0: nobody wants it stopped */
         bool is_removing;  /* recorded: a removal began */
         bool has_row;      /* in the database */
@@ -123,5 +123,8 @@ int container_set_state(Container *container, ContainerState state, const char *
 /* Sets EXITED with what container->end says. 0 or -errno. */
 int container_set_exited(Container *container);
 
-bool container_is_live(const Container *container); /* it has, or may have, a process */
+/* CREATED, but the runtime could not make its process: starting it will say why. */
+bool container_is_unstartable(const Container *container);
+/* Owned copies; "" or NULL is none. 0 or -errno. */
+int container_set_message(Container *container, const char *message);
 Runtime__V1__ContainerState container_cri_state(const Container *container);

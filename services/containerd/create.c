@@ -297,11 +297,25 @@ static const Step *create_launch(Operation *operation)
                                   (const int[]){spec_fd, request_fd}, 2, OPERATION_TIMEOUT_USEC);
 }
 
+/* The runtime said no: to a command that is not in the image, above all. What it says belongs into the status of a container
+ * that has ended, where people and kubelets look for it, so it is told when the container is started. */
+static const Step *create_keep_refusal(Create *create, const char *text)
+{
+        Container *container = create->container;
+
+        log_warning("container %s (%s): %s; starting it will fail", container->id, container->name, text);
+        container->log_is_lost = true;
+        int r = container_set_message(container, text);
+        return r < 0 ? operation_break(&create->operation, fold(r)) : &create_steps[CREATE_COMMIT];
+}
+
 static const Step *create_on_launch(Operation *operation, const Answer *answer)
 {
         Create *create = container_of(operation, Create, operation);
         Container *container = create->container;
 
+        if (answer->outcome == CHANNEL_E_FAILED && answer->code == GRPC_STATUS_UNKNOWN)
+                return create_keep_refusal(create, answer->text);
         if (answer->outcome)
                 return create_fail_answer(create, answer);
         const LaunchCreated *created = answer->frame->flat;

@@ -17,6 +17,7 @@
 /* The CRI's cap is 16 MiB per stream, but so is the largest message that a kubelet takes; so this is the cap of both together.
  * What is over it is read and thrown away, so that the command can go on. */
 #define EXEC_OUTPUT_MAX ((size_t)GRPC_MESSAGE_BYTES_MAX - 4096)
+#define EXEC_OUTPUT_OTHER ((size_t)256 * 1024) /* of that is the other stream's, however much the first one writes */
 #define EXEC_OUTPUT_ALL_MAX ((size_t)64 * 1024 * 1024) /* of all execs together */
 #define EXEC_MAX 1024
 #define EXEC_READ_BYTES ((size_t)4096)
@@ -115,13 +116,22 @@ static int exec_answer(Exec *exec)
         return r < 0 ? fold(r) : 0;
 }
 
+/* How much more this stream may keep. */
+static size_t exec_stream_left(const ExecStream *stream)
+{
+        const Exec *exec = stream->exec;
+        size_t other = exec->streams[stream == &exec->streams[0]].n;
+        size_t max = EXEC_OUTPUT_MAX - MAX2(other, EXEC_OUTPUT_OTHER);
+
+        return max - MIN2(stream->n, max);
+}
+
 /* Room for what is read next; false: it is thrown away. */
 static bool exec_stream_reserve(ExecStream *stream, size_t n)
 {
         Exec *exec = stream->exec;
-        size_t held = exec->streams[0].n + exec->streams[1].n;
 
-        if (held >= EXEC_OUTPUT_MAX)
+        if (exec_stream_left(stream) == 0)
                 return false;
         if (stream->n_allocated - stream->n >= n)
                 return true;
@@ -145,11 +155,9 @@ static bool exec_stream_reserve(ExecStream *stream, size_t n)
 /* Reads once. False: there is nothing more now (or never: the stream is stopped). */
 static bool exec_stream_read(ExecStream *stream)
 {
-        const Exec *exec = stream->exec;
         uint8_t discarded[16384];
         bool is_kept = exec_stream_reserve(stream, EXEC_READ_BYTES);
-        size_t left = EXEC_OUTPUT_MAX - MIN2(exec->streams[0].n + exec->streams[1].n, EXEC_OUTPUT_MAX);
-        size_t room = is_kept ? MIN2(stream->n_allocated - stream->n, left) : sizeof(discarded);
+        size_t room = is_kept ? MIN2(stream->n_allocated - stream->n, exec_stream_left(stream)) : sizeof(discarded);
 
         ssize_t n = read(stream->fd, is_kept ? stream->bytes + stream->n : discarded, room);
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -323,7 +331,7 @@ static const Step *exec_refused(Exec *exec, uint32_t code, const char *text)
         (void)failure_set(&exec->failure, code, "exec in container %s: OCI runtime: %s; check the command and that it exists in "
                           "the image", exec->container_id, text);
         int r = exec_answer(exec);
-        return r < 0 ? operation_break(&exec->operation, fold(r)) : STEP_DONE;
+        return r < 0 ? operation_break(&exec->operation, fold(r)) : &exec_steps[EXEC_DELETE];
 }
 
 static const Step *exec_on_launch(Operation *operation, const Answer *answer)

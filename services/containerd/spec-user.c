@@ -9,7 +9,7 @@
 #include "lib/strings.h"
 #include <stdio.h>
 
-#define SPEC_ID_MAX UINT64_C(4294967294) /* 2^32 - 1 means "no change" to the kernel */
+#define SPEC_ID_MAX UINT64_C(2147483647) /* what OCI runtimes and image tools take; more has wrapped around in some of them */
 #define SPEC_USER_NAME_MAX 256
 #define SPEC_GROUPS_MAX 4096 /* the kernel's own limit is 65536; nobody is a member of that many */
 

@@ -100,6 +100,35 @@ static int spec_check_namespaces(const SpecInput *input, Failure *failure)
         return 0;
 }
 
+/* Something that a person can read and type; it is part of texts, and of paths that kubelets make. */
+static bool spec_name_is_valid(const char *name)
+{
+        bool is_blank = true;
+
+        for (const char *p = name; *p; p++) {
+                if ((unsigned char)*p < 0x20 || *p == 0x7f)
+                        return false;
+                is_blank = is_blank && *p == ' ';
+        }
+        return !is_blank;
+}
+
+/* Beneath the pod's log directory, and nowhere else. */
+static int spec_check_log_path(const SpecInput *input, Failure *failure)
+{
+        const char *path = input->request->config->log_path;
+
+        if (*path == '/')
+                return spec_refuse(input, failure, "log_path \"%.200s\" is absolute; it is relative to the pod's log_directory", path);
+        for (const char *p = path; *p;) {
+                size_t n = strcspn(p, "/");
+                if (n == 2 && p[0] == '.' && p[1] == '.')
+                        return spec_refuse(input, failure, "log_path \"%.200s\" leads out of the pod's log_directory", path);
+                p += n + strspn(p + n, "/");
+        }
+        return 0;
+}
+
 int spec_check_request(const SpecInput *input, Failure *failure)
 {
         const Runtime__V1__CreateContainerRequest *request = input->request;
@@ -109,13 +138,18 @@ int spec_check_request(const SpecInput *input, Failure *failure)
         if (!request->config->metadata || str_is_empty(request->config->metadata->name))
                 return failure_set(failure, GRPC_STATUS_INVALID_ARGUMENT,
                                    "CreateContainer: config.metadata.name is missing");
+        if (!spec_name_is_valid(request->config->metadata->name))
+                return failure_set(failure, GRPC_STATUS_INVALID_ARGUMENT,
+                                   "CreateContainer: config.metadata.name is blank or has control characters");
         if (!request->config->image || str_is_empty(request->config->image->image))
                 return spec_refuse(input, failure, "config.image.image is missing");
         if (!cgroup_path_parent_is_valid(input->cgroup_parent))
                 return spec_refuse(input, failure, "cgroup_parent \"%.200s\" is not an absolute path without \"..\"",
                                    input->cgroup_parent);
 
-        int r = spec_check_namespaces(input, failure);
+        int r = spec_check_log_path(input, failure);
+        if (r == 0)
+                r = spec_check_namespaces(input, failure);
         if (r == 0)
                 r = spec_check_mounts(input, failure);
         if (r == 0)

@@ -20,9 +20,15 @@ static const Step start_steps[START_N];
 
 static const Step *start_launch(Operation *operation)
 {
-        const Container *container = container_of(operation, Start, operation)->container;
+        Start *start = container_of(operation, Start, operation);
+        const Container *container = start->container;
         LaunchContainer verb = {.runtime = container->runtime};
 
+        if (container->pid == 0) {
+                (void)failure_set(&start->failure, GRPC_STATUS_UNKNOWN, "start container %s (\"%.80s\"): OCI runtime: %s",
+                                  container->id, container->name, container->message ? container->message : "no process");
+                return STEP_DONE;
+        }
         (void)str_copy(verb.id, sizeof(verb.id), container->id);
         return operation_ask_flat(operation, container->containerd->launch, ROW_CONTAINERD_LAUNCH_LAUNCH_START, &verb, NULL, 0,
                                   OPERATION_TIMEOUT_USEC);

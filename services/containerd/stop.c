@@ -6,7 +6,7 @@
 #include "lib/clock.h"
 #include "lib/error.h"
 #include "lib/log.h"
-#include "services/containerd/remove.h"
+#include "services/containerd/exit.h"
 
 #define STOP_KILL_AGAIN_USEC (UINT64_C(5) * 1000000)
 #define STOP_TIMEOUT_MAX_SEC (INT64_C(366) * 24 * 3600)
@@ -179,7 +179,9 @@ int stop_request(Container *container, ReplyTo to, int64_t timeout_sec)
                 if (r == 0 && !is_new)
                         r = stop_shorten(container->stop);
         }
-        if (r == 0 && is_new)
+        if (r == 0 && is_new && container_is_unstartable(container))
+                r = exit_see_start_error(container, container->message); /* there is nothing to signal */
+        else if (r == 0 && is_new)
                 r = operation_run(&container->stop->operation, &stop_steps[STOP_SIGNAL]);
         return r < 0 ? fold(r) : 0;
 }

@@ -81,6 +81,8 @@ static int render_device(void *userdata, const RenderAnswer *device)
         const RenderDevices *to = userdata;
         char type[2] = {(char)device->type, '\0'}, path[RENDER_PATH_MAX];
         const char *at = device->path, *permissions = "rwm";
+        if (!to->spec && str_equal(at, "/dev/console"))
+                return 0; /* its own terminal's, if it has one */
         if (to->spec) {
                 const char *base = str_is_empty(to->spec->container_path) ? to->spec->host_path : to->spec->container_path;
                 if (snprintf(path, sizeof(path), "%s%s", base, device->path + strlen(to->spec->host_path)) >= (int)sizeof(path))

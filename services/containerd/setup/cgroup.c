@@ -13,8 +13,17 @@
 #include "lib/grpc-status.h"
 #include "services/containerd/setup/setup.h"
 
-/* -ENOENT when the cgroup does not exist (any more). */
-static int cgroup_open(Setup *setup, const char *id, int *ret_fd, Refusal *refusal)
+static int cgroup_open_beneath(int root_fd, const char *path)
+{
+        struct open_how how = {
+                .flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
+                .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV,
+        };
+        return (int)syscall(SYS_openat2, root_fd, path + 1, &how, sizeof(how));
+}
+
+/* -ENOENT when the cgroup does not exist (any more). ret_memory_v1_fd (may be NULL): of the v1 memory hierarchy, or -1. */
+static int cgroup_open(Setup *setup, const char *id, int *ret_fd, int *ret_memory_v1_fd, Refusal *refusal)
 {
         Permit permit;
         int r = rootfs_permit(setup, id, &permit, refusal);
@@ -26,13 +35,11 @@ static int cgroup_open(Setup *setup, const char *id, int *ret_fd, Refusal *refus
         if (!cgroup_path_compose(path, permit.cgroup_parent, id))
                 return refusal_set(refusal, GRPC_STATUS_INVALID_ARGUMENT, "container %s: cgroup parent %.200s is not a cgroup path", id,
                                    permit.cgroup_parent);
-        struct open_how how = {
-                .flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
-                .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV,
-        };
-        int fd = (int)syscall(SYS_openat2, setup->cgroup_fd, path + 1, &how, sizeof(how));
+        int fd = cgroup_open_beneath(setup->cgroup_fd, path);
         if (fd < 0)
                 return negative_errno();
+        if (ret_memory_v1_fd)
+                *ret_memory_v1_fd = setup->memory_v1_fd < 0 ? -1 : cgroup_open_beneath(setup->memory_v1_fd, path);
         *ret_fd = fd;
         return 0;
 }
@@ -41,7 +48,7 @@ static int cgroup_open(Setup *setup, const char *id, int *ret_fd, Refusal *refus
 int cgroup_kill(Setup *setup, const char *id, Refusal *refusal)
 {
         _cleanup_fd_ int dir_fd = -1;
-        int r = cgroup_open(setup, id, &dir_fd, refusal);
+        int r = cgroup_open(setup, id, &dir_fd, NULL, refusal);
         if (r == -ENOENT)
                 return 0;
         if (r)
@@ -77,13 +84,29 @@ static uint64_t cgroup_value(const char *text, const char *key)
         return UINT64_MAX;
 }
 
+/* What a v1 hierarchy knows of memory, where version 2 does not have the controller. */
+static void cgroup_read_memory_v1(int dir_fd, CgroupRead *values)
+{
+        char text[8192];
+        cgroup_read_file(dir_fd, "memory.oom_control", text, sizeof(text));
+        values->oom_kills = MIN2(values->oom_kills, cgroup_value(text, "oom_kill"));
+        cgroup_read_file(dir_fd, "memory.usage_in_bytes", text, sizeof(text));
+        if (text[0])
+                values->memory_bytes = MIN2(values->memory_bytes, strtoull(text, NULL, 10));
+        cgroup_read_file(dir_fd, "memory.stat", text, sizeof(text));
+        values->memory_inactive_file_bytes = MIN2(values->memory_inactive_file_bytes, cgroup_value(text, "total_inactive_file"));
+        values->memory_anon_bytes = MIN2(values->memory_anon_bytes, cgroup_value(text, "total_rss"));
+        values->page_faults = MIN2(values->page_faults, cgroup_value(text, "total_pgfault"));
+        values->major_page_faults = MIN2(values->major_page_faults, cgroup_value(text, "total_pgmajfault"));
+}
+
 int cgroup_read(Setup *setup, const char *id, CgroupRead *values, Refusal *refusal)
 {
         memset(values, 0xff, sizeof(*values));
         values->exists = 0;
         values->populated = 0;
-        _cleanup_fd_ int dir_fd = -1;
-        int r = cgroup_open(setup, id, &dir_fd, refusal);
+        _cleanup_fd_ int dir_fd = -1, memory_v1_fd = -1;
+        int r = cgroup_open(setup, id, &dir_fd, &memory_v1_fd, refusal);
         if (r == -ENOENT)
                 return 0;
         if (r)
@@ -114,5 +137,7 @@ int cgroup_read(Setup *setup, const char *id, CgroupRead *values, Refusal *refus
                 if (text[0])
                         *(uint64_t *)((char *)values + single[i].offset) = strtoull(text, NULL, 10);
         }
+        if (memory_v1_fd >= 0)
+                cgroup_read_memory_v1(memory_v1_fd, values);
         return 0;
 }

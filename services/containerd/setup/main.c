@@ -124,6 +124,8 @@ static int setup_acquire(void *context)
         if (setup->log_root_fd < 0)
                 return error_origin(negative_errno());
         setup->cgroup_fd = open(setup->config->cgroup_root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        /* On a hybrid machine the hierarchies lie side by side, and limits are kept by those of version 1. */
+        setup->memory_v1_fd = setup->cgroup_fd < 0 ? -1 : openat(setup->cgroup_fd, "../memory", O_PATH | O_DIRECTORY | O_CLOEXEC);
         return 0;
 }
 

@@ -14,6 +14,7 @@ typedef struct Setup {
         int containers_fd; /* <runtime_dir>/containers */
         int log_root_fd;
         int cgroup_fd;     /* root of the v2 hierarchy, -1 if there is none */
+        int memory_v1_fd;  /* root of a v1 memory hierarchy beside it (a hybrid machine), -1 if there is none */
         const ConfigContainerd *config; /* borrowed from the hand */
 } Setup;
 
