@@ -45,7 +45,8 @@ static int archive_parse_layers(Parse *parse, const DocumentNode *node, ArchiveI
 {
         DocumentNode array = {.parent = node, .key = "Layers"};
 
-        int r = document_strings(parse, node, array.key, ARCHIVE_LAYERS_MAX, &image->layer_paths, &image->n_layer_paths);
+        int r = document_strings(parse, node, array.key, ARCHIVE_LAYERS_MAX, &image->layer_paths,
+                                 &image->n_layer_paths);
         for (size_t i = 0; r == 0 && i < image->n_layer_paths; i++) {
                 const DocumentNode element = {.parent = &array, .index = i};
                 r = archive_check_path(parse, &element, image->layer_paths[i]);

@@ -247,7 +247,7 @@ int challenge_parse(Parse *parse, char *const *lines, size_t n_lines, ParseChall
         }
         if (!reader.response.basic && !reader.response.bearer) /* check: challenge-neither */
                 return parse_refuse(parse, GRPC_STATUS_INVALID_ARGUMENT, "%s",
-                                    reader.bearer_without_realm ? "Bearer has no realm: where tokens come from is unknown"
+                                    reader.bearer_without_realm ? "Bearer has no realm, the place to ask for a token"
                                                                 : "neither Basic nor Bearer is offered");
         *ret = reader.response;
         return 0;

@@ -166,8 +166,8 @@ int config_parse(Parse *parse, const void *bytes, size_t n, ParseConfigResponse 
         size_t packed = protobuf_c_message_get_packed_size(&config->base);
         if (packed > CONFIG_PACKED_MAX) /* check: config-packed */
                 return parse_refuse(parse, GRPC_STATUS_INVALID_ARGUMENT,
-                                    "what it says takes %zu bytes, more than %d; make its labels and environment smaller",
-                                    packed, CONFIG_PACKED_MAX);
+                                    "what it says takes %zu bytes, more than %d; make its labels and environment "
+                                    "smaller", packed, CONFIG_PACKED_MAX);
         *ret = response;
         return 0;
 }

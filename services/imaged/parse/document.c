@@ -63,8 +63,8 @@ int document_load(Parse *parse, const void *bytes, size_t n, DocumentNode *ret)
                 if (json_error_code(&error) == json_error_out_of_memory)
                         return parse_refuse_memory(parse);
                 str_printable(text, sizeof(text), error.text, strnlen(error.text, sizeof(error.text)));
-                return parse_refuse(parse, GRPC_STATUS_INVALID_ARGUMENT, "it is not strict JSON: line %d, column %d: %s",
-                                    error.line, error.column, text);
+                return parse_refuse(parse, GRPC_STATUS_INVALID_ARGUMENT, "it is not strict JSON: line %d, column %d: "
+                                    "%s", error.line, error.column, text);
         }
         *ret = (DocumentNode){.value = parse->document};
         return 0;
@@ -152,7 +152,8 @@ int document_array(Parse *parse, const DocumentNode *object, const char *key, si
         if (r)
                 return r;
         if (json_array_size(node.value) > max) /* check: document-elements */
-                return document_refuse(parse, &node, "has %zu elements, more than %zu", json_array_size(node.value), max);
+                return document_refuse(parse, &node, "has %zu elements, more than %zu", json_array_size(node.value),
+                                       max);
         *ret = node;
         return 0;
 }

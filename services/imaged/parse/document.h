@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* JSON that someone hostile wrote, and checked access to its values: every accessor says type, presence and limit, and a
- * refusal names the place ("manifest: layers[3].digest is not ..."). An absent key and a null are the same: that is how
- * Go, which writes most of these documents, writes what is not there. */
+/* JSON that someone hostile wrote, and checked access to its values: every accessor says type, presence and limit, and
+ * a refusal names the place ("manifest: layers[3].digest is not ..."). An absent key and a null are the same: that is
+ * how Go, which writes most of these documents, writes what is not there. */
 
 #include "services/imaged/parse/parse.h"
 

@@ -85,10 +85,12 @@ static int manifest_check_keys(Parse *parse, const DocumentNode *root)
         for (void *i = json_object_iter(root->value); i; i = json_object_iter_next(root->value, i)) {
                 const char *key = json_object_iter_key(i);
 
-                for (size_t k = 0; k < ARRAY_SIZE(manifest_keys); k++)
-                        if (strcasecmp(key, manifest_keys[k]) == 0 && !str_equal(key, manifest_keys[k])) /* check: manifest-key-case */
-                                return document_refuse(parse, root, "has the key %s where readers expect %s", key,
-                                                       manifest_keys[k]);
+                for (size_t k = 0; k < ARRAY_SIZE(manifest_keys); k++) {
+                        const char *meant = manifest_keys[k];
+
+                        if (strcasecmp(key, meant) == 0 && !str_equal(key, meant)) /* check: manifest-key-case */
+                                return document_refuse(parse, root, "has the key %s in place of %s", key, meant);
+                }
         }
         return 0;
 }
@@ -175,7 +177,8 @@ static int manifest_kind(Parse *parse, const DocumentNode *root, const char *nam
                 if (named != kind) /* check: manifest-media-kind */
                         return parse_refuse(parse, GRPC_STATUS_INVALID_ARGUMENT,
                                             "its media type \"%s\" is not that of what it holds (%s)",
-                                            manifest_quote(quoted, name), has_manifests ? "manifests" : "config, layers");
+                                            manifest_quote(quoted, name),
+                                            has_manifests ? "manifests" : "config, layers");
         }
         *ret = kind;
         return 0;

@@ -65,20 +65,39 @@ static int request_parse_archive(Parse *parse, const ProtobufCMessage *message, 
                              container_of(response, ParseArchiveResponse, base));
 }
 
+/* imaged would take a message that it cannot decode for a broken hand, and close the edge: one hostile document would
+ * end the pulls of all others. So this end decodes it first. */
+static int request_check_answer(Parse *parse, const ProtobufCMessageDescriptor *type, const uint8_t *bytes, size_t n)
+{
+        _cleanup_(decode_arena_done) DecodeArena arena;
+        ProtobufCMessage *message = NULL;
+
+        decode_arena_init(&arena, decode_budget(n));
+        int r = decode_message(&arena, type, bytes, n, &message);
+        if (r) /* check: answer-decodes */
+                return parse_refuse(parse, GRPC_STATUS_INVALID_ARGUMENT, "it says too much: %s",
+                                    decode_outcome_name(r));
+        return 0;
+}
+
 static int request_answer(int edge_fd, HandRequest *request, Parse *parse, const ProtobufCMessage *response)
 {
+        const RowBody *reply = &request->row->reply;
         _cleanup_free_ uint8_t *bytes = NULL;
         size_t n = protobuf_c_message_get_packed_size(response);
         int r;
 
-        if (n > request->row->reply.max_length) {
+        if (n > reply->max_length) { /* check: answer-length */
                 r = hand_fail(edge_fd, request, GRPC_STATUS_INVALID_ARGUMENT,
-                              "%s: what it says takes %zu bytes, more than %u", parse->what, n,
-                              request->row->reply.max_length);
+                              "%s: what it says takes %zu bytes, more than %u", parse->what, n, reply->max_length);
                 return r ? fold(r) : 0;
         }
         r = decode_pack(response, &bytes, &n);
-        if (r == 0)
+        if (r)
+                return fold(r);
+        if (request_check_answer(parse, reply->type, bytes, n))
+                r = hand_fail(edge_fd, request, parse->code, "%s", parse->text);
+        else
                 r = hand_reply_packed(edge_fd, request, bytes, n, NULL, 0);
         return r ? fold(r) : 0;
 }
