@@ -137,7 +137,7 @@ static int manifest_check_schema(Parse *parse, const DocumentNode *root)
 static int manifest_named_type(Parse *parse, const DocumentNode *root, const char *media_type, const char **ret)
 {
         char quoted[MANIFEST_QUOTE_MAX], quoted_other[MANIFEST_QUOTE_MAX];
-        const char *declared = NULL;
+        const char *declared = "";
         char *own = (char *)(uintptr_t)"";
 
         int r = document_string(parse, root, "mediaType", DOCUMENT_OPTIONAL, &own);
@@ -350,7 +350,7 @@ int manifest_parse(Parse *parse, const void *bytes, size_t n, const char *media_
 {
         ParseManifestResponse response = BULKHEAD__IMAGED_PARSE__PARSE_MANIFEST_RESPONSE__INIT;
         MediaKind kind = MEDIA_UNKNOWN;
-        const char *name = NULL;
+        const char *name = "";
         DocumentNode root;
 
         int r = document_load(parse, bytes, n, &root);
