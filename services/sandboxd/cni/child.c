@@ -127,8 +127,6 @@ static int child_run_plugin(Child *child, size_t i, uint32_t verb, const json_t 
         TalkRan ran;
         _cleanup_(wire_frame_done) WireFrame frame = WIRE_FRAME_NULL;
         _cleanup_fd_ int input_fd = -1, output_fd = -1;
-        _cleanup_free_ char *output = NULL;
-        size_t n_output = 0;
 
         _cleanup_free_ char *input = network_config_render(&child->config, i, child->pod.runtime, previous);
         if (!input)
@@ -142,6 +140,8 @@ static int child_run_plugin(Child *child, size_t i, uint32_t verb, const json_t 
         child_talk(child, TALK_RUN, &run, sizeof(run), input_fd, &ran, &frame);
         if (verb == CNI_VERB_DEL && ran.how == TALK_HOW_MISSING && !child->result)
                 return 0; /* ADD was never through, and this one may be why: it holds nothing */
+        _cleanup_free_ char *output = NULL;
+        size_t n_output = 0;
         output_fd = wire_frame_take_fd(&frame, 0);
         if (output_fd >= 0) {
                 r = child_read(child, output_fd, "what a plugin printed", &output, &n_output);

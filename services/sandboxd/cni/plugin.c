@@ -124,7 +124,6 @@ int plugin_run(const ConfigCni *config, const CniTask *task, const TalkRun *run,
                int *ret_output_fd)
 {
         int output[2], errors[2];
-        _cleanup_free_ char *buffer = malloc(PLUGIN_OUTPUT_MAX);
         _cleanup_fd_ int program_fd = plugin_open(config, run->plugin, ran->text);
         if (program_fd < 0) {
                 ran->how = TALK_HOW_MISSING;
@@ -132,7 +131,7 @@ int plugin_run(const ConfigCni *config, const CniTask *task, const TalkRun *run,
         }
         *ran = (TalkRan){0};
         /* On a failure below the process of this request ends, and all of this with it. */
-        if (!buffer || prctl(PR_SET_CHILD_SUBREAPER, 1) < 0 || pipe2(output, O_CLOEXEC) < 0 || pipe2(errors, O_CLOEXEC) < 0)
+        if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0 || pipe2(output, O_CLOEXEC) < 0 || pipe2(errors, O_CLOEXEC) < 0)
                 return error_origin(negative_errno());
         pid_t pid = fork();
         if (pid == 0)
@@ -140,7 +139,8 @@ int plugin_run(const ConfigCni *config, const CniTask *task, const TalkRun *run,
         close(output[1]);
         close(errors[1]);
         _cleanup_fd_ int pidfd = pid < 0 ? -1 : (int)syscall(SYS_pidfd_open, pid, 0);
-        if (pidfd < 0)
+        _cleanup_free_ char *buffer = malloc(PLUGIN_OUTPUT_MAX);
+        if (pidfd < 0 || !buffer)
                 return error_origin(negative_errno());
         int pipes[2] = {output[0], errors[0]};
         size_t n = plugin_wait(pid, pidfd, pipes, task->timeout_sec, buffer, ran);

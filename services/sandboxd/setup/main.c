@@ -192,9 +192,10 @@ static int on_setup_remove(void *context, int edge_fd, HandRequest *request)
 static int on_setup_list(void *context, int edge_fd, HandRequest *request)
 {
         const SetupList *verb = (const void *)request->frame.payload;
+        const Refusal none = {0};
         SetupListed listed;
         int r = pod_list(context, verb->offset, &listed);
-        return setup_answer(edge_fd, request, r, NULL, &listed, -1);
+        return setup_answer(edge_fd, request, r, &none, &listed, -1);
 }
 
 /* Reads only. The pidfd of an init lets the brain see its end; to signal it needs a permission that the brain lacks. */
