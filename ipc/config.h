@@ -24,10 +24,8 @@ typedef struct ConfigCommon {
         char stream_url[CONFIG_NAME_MAX + 16]; /* "http://127.0.0.1:12345": what URLs of exec, attach, port-forward begin with */
 } ConfigCommon;
 
-/* cgroup v2 directories below cgroup_root that linkd makes in standalone mode, followed by "-<instance>" where there is one:
- * the daemons', and one in which containerd-launch gives each shim a cgroup of its own. */
+/* The daemons' own cgroup (v2) in standalone mode: <cgroup_root>/<instance>bulkhead-daemons. */
 #define CONFIG_CGROUP_DAEMONS "bulkhead-daemons"
-#define CONFIG_CGROUP_SHIMS "bulkhead-shims"
 
 typedef struct ConfigGatewayd {
         char runtime_version[CONFIG_NAME_MAX];

@@ -6,6 +6,7 @@
 #include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/strings.h"
+#include "policy/directories.h"
 #include "policy/policy.h"
 #include "services/linkd/linkd.h"
 #include <arpa/inet.h>
@@ -62,41 +63,28 @@ static int acquire_parents(const char *path)
         return 0;
 }
 
-static int acquire_below(const char *base, const char *name, uint32_t id, mode_t mode)
+static int acquire_made(const ConfigCommon *common, bool runtime, const char *name, uint32_t id, mode_t mode)
 {
         char path[CONFIG_PATH_MAX * 2];
 
-        (void)snprintf(path, sizeof(path), "%s/%s", base, name);
-        int r = acquire_directory(path, id, mode);
+        (void)snprintf(path, sizeof(path), "%s%s%s", runtime ? common->runtime_dir : common->state_dir, *name ? "/" : "",
+                       name);
+        int r = *name ? 0 : acquire_parents(path);
+        if (r == 0)
+                r = acquire_directory(path, id, mode);
         return r ? fold(r) : 0;
 }
 
 static int acquire_directories(const LinkdConfig *config)
 {
-        static const char *const state[] = {"layers", "writable", "imports", "import", "cni"};
-        static const char *const runtime[] = {"containers", "exits", "shims", "oci", "ns", "pods"};
         const ConfigCommon *common = &config->common;
-        int r = acquire_parents(common->state_dir);
+        int r = acquire_parents(config->socket_path);
 
-        /* Nobody but root walks either tree from outside: brains see their part through a mount of their own. The runtime
-         * directory can be passed through, to the socket and nothing else. */
-        if (r == 0)
-                r = acquire_directory(common->state_dir, 0, 0700);
-        if (r == 0)
-                r = acquire_parents(common->runtime_dir);
-        if (r == 0)
-                r = acquire_directory(common->runtime_dir, 0, 0711);
-        if (r == 0)
-                r = acquire_parents(config->socket_path);
-        for (size_t i = 0; r == 0 && i < ARRAY_SIZE(state); i++)
-                r = acquire_below(common->state_dir, state[i], 0, 0700);
-        for (size_t i = 0; r == 0 && i < ARRAY_SIZE(runtime); i++)
-                r = acquire_below(common->runtime_dir, runtime[i], 0, 0700);
-        if (r == 0)
-                r = acquire_below(common->runtime_dir, "empty", 0, 0555);
+        for (const PolicyMade *d = policy_directories; r == 0 && d->name; d++)
+                r = acquire_made(common, d->runtime, d->name, 0, d->mode);
         for (ProcessId p = 0; r == 0 && p < PROCESS_N; p++)
                 if (policy_has_state((PolicyId)p))
-                        r = acquire_below(common->state_dir, topology_processes[p].name, policy_user(common, p), 0700);
+                        r = acquire_made(common, false, topology_processes[p].name, policy_user(common, p), 0700);
         return r ? fold(r) : 0;
 }
 

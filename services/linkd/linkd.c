@@ -51,23 +51,19 @@ static int linkd_own_dir(const Linkd *linkd, char to[CONFIG_PATH_MAX])
         return 0;
 }
 
-/* The suite's own cgroups: containers live where the kubelet says, shims where no daemon does. Without a hierarchy that can
- * be written, all stay where linkd-start is. */
-static void linkd_make_cgroups(const LinkdConfig *config, char to[CONFIG_PATH_MAX])
+/* The daemons' own cgroup, apart from that of whoever called us, and from those of shims and containers. Without a hierarchy
+ * that can be written, they stay where linkd-start is. */
+static void linkd_make_cgroup(const LinkdConfig *config, char to[CONFIG_PATH_MAX])
 {
-        static const char *const names[] = {CONFIG_CGROUP_SHIMS, CONFIG_CGROUP_DAEMONS};
-        const char *dash = config->common.instance[0] ? "-" : "";
-
         to[0] = '\0';
-        for (size_t i = 0; config->containerd.cgroup_root[0] && i < ARRAY_SIZE(names); i++) {
-                int n = snprintf(to, CONFIG_PATH_MAX, "%s/%s%s%s", config->containerd.cgroup_root, names[i], dash,
-                                 config->common.instance);
-                if (n >= CONFIG_PATH_MAX || (mkdir(to, 0755) < 0 && errno != EEXIST)) {
-                        log_warning("cannot make cgroup %s (%s): the daemons stay in the cgroup of whoever started them",
-                                    to, strerror(errno));
-                        to[0] = '\0';
-                        return;
-                }
+        if (!config->containerd.cgroup_root[0])
+                return;
+        int n = snprintf(to, CONFIG_PATH_MAX, "%s/%s" CONFIG_CGROUP_DAEMONS, config->containerd.cgroup_root,
+                         config->common.instance);
+        if (n >= CONFIG_PATH_MAX || (mkdir(to, 0755) < 0 && errno != EEXIST)) {
+                log_warning("cannot make cgroup %s (%s): the daemons stay in the cgroup of whoever started them", to,
+                            strerror(errno));
+                to[0] = '\0';
         }
 }
 
@@ -100,7 +96,7 @@ static int linkd_found(Linkd *linkd, ControlPlan *plan)
         randombytes_buf(memory->keys, sizeof(memory->keys));
         (void)str_copy(plan->libexec_dir, sizeof(plan->libexec_dir), memory->in_force.common.libexec_dir);
         (void)str_copy(plan->socket_path, sizeof(plan->socket_path), memory->in_force.socket_path);
-        linkd_make_cgroups(&memory->in_force, plan->cgroup_dir);
+        linkd_make_cgroup(&memory->in_force, plan->cgroup_dir);
         memory->size = sizeof(*memory);
         memory->magic = LINKD_MEMORY_MAGIC;
         return 0;

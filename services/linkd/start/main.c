@@ -224,6 +224,8 @@ static int start_run(Start *start)
         start_stop_all(start);
         if (start->plan.socket_path[0])
                 (void)unlink(start->plan.socket_path);
+        if (start->plan.cgroup_dir[0])
+                (void)rmdir(start->plan.cgroup_dir);
         return r;
 }
 
