@@ -45,7 +45,7 @@ static void probe_cgroup_root(LinkdConfig *config)
 }
 
 /* Lowering oom_score_adj below one's own needs CAP_SYS_RESOURCE, which nested and rootless nodes lack: then what containers
- * ask for is clamped to what is possible. Tried in a child, so that nothing of it sticks. */
+ * ask for is clamped to what is possible. Tried on oneself, and put back. */
 static void probe_oom(LinkdConfig *config)
 {
         _cleanup_free_ char *text = NULL;
@@ -53,7 +53,7 @@ static void probe_oom(LinkdConfig *config)
         int own = 0;
 
         if (fd_read_file(AT_FDCWD, "/proc/self/oom_score_adj", 32, &text, &n) == 0)
-                own = atoi(text);
+                own = (int)strtol(text, NULL, 10);
         config->containerd.oom_score_adj_min = -1000;
 
         _cleanup_fd_ int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
@@ -82,10 +82,11 @@ static void probe_nameservers(LinkdConfig *config)
                 return;
         for (char *line = strtok_r(text, "\n", &save); line && fetch->n_nameservers < CONFIG_NAMESERVERS_MAX;
              line = strtok_r(NULL, "\n", &save)) {
-                char address[CONFIG_NAME_MAX - 16];
-                char *to = fetch->nameservers[fetch->n_nameservers];
+                char *to = fetch->nameservers[fetch->n_nameservers], *word = NULL;
+                const char *keyword = strtok_r(line, " \t", &word), *address = strtok_r(NULL, " \t", &word);
 
-                if (sscanf(line, " nameserver %47s", address) != 1 || strchr(address, '%'))
+                if (!str_equal(keyword, "nameserver") || !address || strlen(address) >= CONFIG_NAME_MAX - 16 ||
+                    strchr(address, '%'))
                         continue;
                 (void)snprintf(to, CONFIG_NAME_MAX, strchr(address, ':') ? "[%s]:53" : "%s:53", address);
                 fetch->n_nameservers++;
