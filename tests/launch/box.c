@@ -163,8 +163,10 @@ void box_create(Box *box)
         const char *run = box->host->stage->config.runtime_dir;
         char rootfs[1024];
         snprintf(rootfs, sizeof(rootfs), "%s/containers/%s/rootfs", run, box->id);
+        /* A mount of its own, as an overlay is: crun makes private the mount that it lies on. */
         if (access(rootfs, F_OK) < 0)
-                assert_ok(stage_run("mkdir -p %s/containers/%s && cp -a %s %s", run, box->id, box->host->image, rootfs));
+                assert_ok(stage_run("mkdir -p %s/containers/%s && cp -a %s %s && mount --bind %s %s", run, box->id,
+                                    box->host->image, rootfs, rootfs, rootfs));
         box_call(box, ROW_CONTAINERD_LAUNCH_LAUNCH_CREATE, spec, n_spec, request, n_request);
 }
 
@@ -307,7 +309,7 @@ void box_delete(Box *box)
         (void)box_exit_record(box, &exists);
         assert_false(exists);
         const char *run = box->host->stage->config.runtime_dir;
-        assert_ok(stage_run("rm -rf %s/containers/%s", run, box->id));
+        assert_ok(stage_run("d=%s/containers/%s; if [ -d $d ]; then umount $d/rootfs && rm -rf $d; fi", run, box->id));
         assert_true(stage_run("find %s /sys/fs/cgroup -name '*%s*' 2>/dev/null | grep -q .", run, box->id) != 0);
         box_done(box);
 }

@@ -430,7 +430,6 @@ static void test_errors(void)
         Box again = box;
         assert_ok(stage_run("sha256sum %s/containers/%s/config.json >%s/sum", stage.config.runtime_dir, box.id, stage.config.state_dir));
         again.process.cwd = (char *)(uintptr_t)"/tmp";
-        assert_ok(stage_run("rm -rf %s/containers/%s/rootfs", stage.config.runtime_dir, box.id));
         box_create(&again);
         assert_eq_int(again.code, GRPC_STATUS_ALREADY_EXISTS);
         assert_ok(stage_run("sha256sum -c --quiet %s/sum", stage.config.state_dir));
@@ -531,6 +530,97 @@ static void test_pod(void)
         assert_ok(stage_run("test -e %s/pods/%s/shm/here", run, box.pod_id));
         assert_ok(stage_run("umount /run/netns/%s %s/ns/%s/ipc %s/ns/%s/uts && rm -rf /run/netns/%s %s/ns/%s %s/pods/%s", pin, run,
                             box.pod_id, run, box.pod_id, pin, run, box.pod_id, run, box.pod_id));
+        box_delete(&box);
+}
+
+/* A mount that the host makes in a volume later, seen or not; one that the container makes; read-only down to submounts. */
+static void test_propagation(void)
+{
+        Box box;
+        Runtime__V1__Mount mount = RUNTIME__V1__MOUNT__INIT, *mounts[] = {&mount};
+        char path[1024];
+        static const char *const seen[] = {"no\n", "yes\n", "yes\n"};
+        snprintf(path, sizeof(path), "%s/shared", stage.config.state_dir);
+        assert_ok(stage_run("mkdir -p %s/sub %s/own", path, path));
+        mount.host_path = path;
+        mount.container_path = (char *)(uintptr_t)"/volume";
+        for (uint32_t propagation = 0; propagation < 3; propagation++) {
+                box_init(&box, &host, "echo; read x; test -e /volume/sub/flag && echo yes || echo no; "
+                                      "mount -t tmpfs none /volume/own && touch /volume/own/flag; read x");
+                box.flags |= LAUNCH_FLAG_STDIN;
+                box.config.mounts = mounts;
+                box.config.n_mounts = 1;
+                MountSpec *bind = box_mount(&box, MOUNT_KIND(BIND), "/volume");
+                bind->host_path = path;
+                mount.propagation = (Runtime__V1__MountPropagation)propagation;
+                bind->propagation = propagation;
+                static const char *const admin[] = {"CAP_SYS_ADMIN"};
+                char *added[] = {(char *)(uintptr_t)"SYS_ADMIN"};
+                box.capability.add_capabilities = added;
+                box.capability.n_add_capabilities = 1;
+                box.process.capabilities = (char **)(uintptr_t)admin;
+                box.process.n_capabilities = 1;
+                box_create(&box);
+                assert_eq_int(box_start(&box), 0);
+                char word[16] = "";
+                assert_eq_int(read(box.stdout_fd, word, 1), 1);
+                assert_ok(stage_run("mount -t tmpfs none %s/sub && touch %s/sub/flag", path, path));
+                assert_ok(fd_write_full(box.stdin_fd, "\n", 1));
+                assert_true(read(box.stdout_fd, word, sizeof(word) - 1) > 0);
+                assert_eq_str(word, seen[propagation]);
+                for (int i = 0; i < 100 && stage_run("test -e %s/own/flag", path) != 0; i++)
+                        usleep(propagation == 2 ? 10000 : 1000);
+                assert_eq_int(stage_run("test -e %s/own/flag", path) == 0, propagation == 2);
+                assert_ok(fd_write_full(box.stdin_fd, "\n", 1));
+                box.stdin_fd = fd_close(box.stdin_fd);
+                box_wait(&box);
+                (void)stage_run("umount %s/own 2>/dev/null", path);
+                assert_ok(stage_run("umount %s/sub", path));
+                box_delete(&box);
+        }
+
+        assert_ok(stage_run("mount -t tmpfs none %s/sub", path));
+        for (int recursive = 0; recursive < 2; recursive++) {
+                box_init(&box, &host, "touch /volume/x 2>/dev/null; echo $?; touch /volume/sub/x 2>/dev/null; echo $?");
+                box.config.mounts = mounts;
+                box.config.n_mounts = 1;
+                MountSpec *bind = box_mount(&box, MOUNT_KIND(BIND), "/volume");
+                bind->host_path = path;
+                mount.propagation = RUNTIME__V1__MOUNT_PROPAGATION__PROPAGATION_PRIVATE;
+                mount.readonly = bind->readonly = true;
+                mount.recursive_read_only = bind->recursive_readonly = recursive;
+                life_run(&box, 0);
+                assert_eq_str(output, recursive ? "1\n1\n" : "1\n0\n");
+                box_delete(&box);
+        }
+        assert_ok(stage_run("umount %s/sub", path));
+}
+
+/* A debug container looks into the processes of another one, and only of one that the request names. */
+static void test_target(void)
+{
+        Box box, debug;
+        box_init(&box, &host, "exec sleep 1234");
+        box_create(&box);
+        assert_eq_int(box_start(&box), 0);
+        box_init(&debug, &host, "while ! tr '\\0' ' ' </proc/1/cmdline | grep -q sleep; do sleep 0.05; done; tr '\\0' ' ' </proc/1/cmdline");
+        debug.spec.target_container = box.id;
+        box_create(&debug);
+        assert_eq_int(debug.code, GRPC_STATUS_PERMISSION_DENIED);
+        debug.namespaces.pid = RUNTIME__V1__NAMESPACE_MODE__TARGET;
+        debug.namespaces.target_id = box.id;
+        life_run(&debug, 0);
+        assert_eq_str(output, "sleep 1234 ");
+        box_delete(&debug);
+        assert_eq_int(box_ask(&box, ROW_CONTAINERD_SHIM_SHIM_KILL, NULL, NULL), 0);
+        box_wait(&box);
+
+        box_init(&debug, &host, "true"); /* it has ended: its number may be anybody's */
+        debug.namespaces.pid = RUNTIME__V1__NAMESPACE_MODE__TARGET;
+        debug.namespaces.target_id = debug.spec.target_container = box.id;
+        box_create(&debug);
+        assert_eq_int(debug.code, GRPC_STATUS_INVALID_ARGUMENT);
+        box_delete(&debug);
         box_delete(&box);
 }
 
@@ -639,6 +729,8 @@ int main(int argc, char **argv)
                 TEST_RUN(test_errors);
                 TEST_RUN(test_seccomp);
                 TEST_RUN(test_pod);
+                TEST_RUN(test_propagation);
+                TEST_RUN(test_target);
                 TEST_RUN(test_launch_killed);
                 TEST_RUN(test_shim_killed);
                 TEST_RUN(test_runtime_overwrite);
