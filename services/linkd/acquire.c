@@ -78,13 +78,15 @@ static int acquire_made(const ConfigCommon *common, bool runtime, const char *na
 static int acquire_directories(const LinkdConfig *config)
 {
         const ConfigCommon *common = &config->common;
-        int r = acquire_parents(config->socket_path);
+        int r = 0;
 
         for (const PolicyMade *d = policy_directories; r == 0 && d->name; d++)
                 r = acquire_made(common, d->runtime, d->name, 0, d->mode);
         for (ProcessId p = 0; r == 0 && p < PROCESS_N; p++)
                 if (policy_has_state((PolicyId)p))
                         r = acquire_made(common, false, topology_processes[p].name, policy_user(common, p), 0700);
+        if (r == 0)
+                r = acquire_parents(config->socket_path); /* last: it may lie in a directory of ours, which has its own mode */
         return r ? fold(r) : 0;
 }
 
