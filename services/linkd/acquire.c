@@ -106,7 +106,7 @@ static int acquire_lock(Linkd *linkd, const LinkdConfig *config)
         int n = snprintf(text, sizeof(text), "%d\n", getppid()); /* linkd-start: the one to signal */
         if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)n, 0) != n)
                 return error_origin(negative_errno());
-        int r = linkd_keep(linkd, "lock", TAKE_FD(fd));
+        int r = linkd_keep(linkd, LINKD_LOCK, TAKE_FD(fd));
         return r ? fold(r) : 0;
 }
 

@@ -28,7 +28,7 @@ static int linkd_receive(Linkd *linkd, bool wait)
         else if (frame->type == CONTROL_START_FILE)
                 r = linkd_file_add(linkd, frame->file.path, frame->fd);
         else if (frame->type == CONTROL_START_KEPT)
-                r = linkd_keep(linkd, frame->kept.name, TAKE_FD(frame->fd));
+                r = str_equal(frame->kept.name, LINKD_LOCK) ? 0 : linkd_keep(linkd, frame->kept.name, TAKE_FD(frame->fd));
         else if (frame->type == CONTROL_START_CHILD)
                 r = linkd_daemon_up(linkd, &frame->child, TAKE_FD(frame->fd));
         else if (frame->type != CONTROL_START_FILES_END && frame->type != CONTROL_START_READY)
@@ -110,6 +110,8 @@ static int linkd_announce(Linkd *linkd, const ControlPlan *plan)
                 ControlKept kept = {0};
                 (void)str_copy(kept.name, sizeof(kept.name), linkd->kept[i].name);
                 r = linkd_send_start(linkd, CONTROL_KEEP, &kept, linkd->kept[i].fd);
+                if (str_equal(kept.name, LINKD_LOCK)) /* linkd-start's alone: it lasts as long as the suite */
+                        linkd->kept[i].fd = fd_close(linkd->kept[i].fd);
         }
         return r ? fold(r) : linkd_send_start(linkd, CONTROL_PLAN, plan, -1);
 }

@@ -58,6 +58,7 @@ typedef struct LinkdDaemon {
 } LinkdDaemon;
 
 #define LINKD_KEPT_MAX 4
+#define LINKD_LOCK "lock" /* the only kept fd that no daemon gets */
 
 typedef struct LinkdKept {
         char name[CONTROL_FD_NAME_MAX];

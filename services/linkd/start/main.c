@@ -267,7 +267,7 @@ static bool start_read_arguments(Start *start, int argc, char **argv)
                 else if (str_equal(argv[i], "--libexec") && str_copy(start->own_dir, sizeof(start->own_dir), argv[i + 1]))
                         continue;
                 else if (str_equal(argv[i], "--ready-fd") && u64_parse(argv[i + 1], 1 << 20, &n))
-                        start->ready_fd = fcntl((int)n, F_DUPFD_CLOEXEC, CONTROL_FD + 1);
+                        start->ready_fd = fcntl((int)n, F_SETFD, FD_CLOEXEC) == 0 ? (int)n : -1;
                 else if (!str_equal(argv[i], "--set"))
                         return false;
         }
