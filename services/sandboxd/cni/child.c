@@ -103,7 +103,7 @@ static int child_refuse_plugin(Child *child, size_t i, uint32_t verb, const Talk
                                    prefix, child->task->timeout_sec);
         case TALK_HOW_TOO_MUCH:
                 return refusal_set(&child->refusal, GRPC_STATUS_INTERNAL,
-                                   "%s: it printed more than 1 MiB and was killed; check the plugin's version", prefix);
+                                   "%s: its output is more than 1 MiB, so it was killed; check the plugin's version", prefix);
         default:
                 break;
         }
