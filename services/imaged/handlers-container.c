@@ -163,9 +163,9 @@ int on_writable_prepare(void *userdata, Frame *frame)
                 if (!str_copy(verb.volumes[i], sizeof(verb.volumes[i]), request->volumes[i]))
                         return reply_fail(to, GRPC_STATUS_INVALID_ARGUMENT, "container %s: a volume path of its image is too long",
                                           request->container_id);
-        verb.n_layers = (uint32_t)hold->image->n_layers;
-        for (size_t i = 0; i < hold->image->n_layers; i++)
-                memcpy(verb.layers[i], hold->image->layers[i]->digest, 32);
+        verb.n_layers = (uint32_t)hold->image->n_stack;
+        for (size_t i = 0; i < hold->image->n_stack; i++)
+                memcpy(verb.layers[i], hold->image->stack[i]->digest, 32);
         if (!hold->writable) {
                 hold->writable = true;
                 int r = image_store_put_hold(imaged, hold);
@@ -276,7 +276,7 @@ int on_user_lookup(void *userdata, Frame *frame)
         }
         if (!image)
                 return reply_fail(to, GRPC_STATUS_NOT_FOUND, "image %.200s is not on this node; pull it first", request->image_id);
-        TreeUser verb = {.n_layers = (uint32_t)image->n_layers};
+        TreeUser verb = {.n_layers = (uint32_t)image->n_stack};
         bool fits = str_copy(user, sizeof(user), request->user);
         char *group = fits ? strchr(user, ':') : NULL;
         if (group)
@@ -287,7 +287,7 @@ int on_user_lookup(void *userdata, Frame *frame)
                                   "rebuild the image", request->image_id, request->user);
         if (!*user)
                 verb.uid = 0;
-        for (size_t i = 0; i < image->n_layers; i++)
-                memcpy(verb.layers[i], image->layers[i]->digest, 32);
+        for (size_t i = 0; i < image->n_stack; i++)
+                memcpy(verb.layers[i], image->stack[i]->digest, 32);
         return fold(tree_call_start(imaged, to, "", ROW_IMAGED_TREE_TREE_USER, &verb, user_on_found));
 }

@@ -15,6 +15,8 @@ static const char *const image_store_migrations[] = {
         " disk_bytes INTEGER NOT NULL, inodes INTEGER NOT NULL) WITHOUT ROWID;"
         "CREATE TABLE images (id TEXT PRIMARY KEY, config BLOB NOT NULL, size_bytes INTEGER NOT NULL,"
         " pulled_nsec INTEGER NOT NULL, removed INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;"
+        "CREATE TABLE image_stack (image TEXT NOT NULL, position INTEGER NOT NULL, digest BLOB NOT NULL,"
+        " PRIMARY KEY (image, position)) WITHOUT ROWID;"
         "CREATE TABLE image_layers (image TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE, position INTEGER NOT NULL,"
         " digest BLOB NOT NULL, PRIMARY KEY (image, position)) WITHOUT ROWID;"
         "CREATE TABLE names (name TEXT PRIMARY KEY, image TEXT NOT NULL, is_digest INTEGER NOT NULL) WITHOUT ROWID;"
@@ -22,7 +24,7 @@ static const char *const image_store_migrations[] = {
 };
 
 typedef struct ImagedStatements {
-        StoreStatement *put_layer, *put_image, *delete_image_layers, *put_image_layer, *put_name, *delete_names, *delete_image,
+        StoreStatement *put_layer, *put_image, *delete_image_layers, *put_image_layer, *delete_image_stack, *put_image_stack, *load_image_stack, *put_name, *delete_names, *delete_image,
                 *delete_layer, *put_hold, *delete_hold, *load_layers, *load_images, *load_image_layers, *load_names, *load_holds;
 } ImagedStatements;
 
@@ -48,6 +50,9 @@ int image_store_open(Imaged *imaged, const char *path, const char *boot_id)
                 {&s->put_image, "INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?, ?)"},
                 {&s->delete_image_layers, "DELETE FROM image_layers WHERE image = ?"},
                 {&s->put_image_layer, "INSERT INTO image_layers VALUES (?, ?, ?)"},
+                {&s->delete_image_stack, "DELETE FROM image_stack WHERE image = ?"},
+                {&s->put_image_stack, "INSERT INTO image_stack VALUES (?, ?, ?)"},
+                {&s->load_image_stack, "SELECT image, position, digest FROM image_stack ORDER BY image, position"},
                 {&s->put_name, "INSERT OR REPLACE INTO names VALUES (?, ?, ?)"},
                 {&s->delete_names, "DELETE FROM names WHERE image = ?"},
                 {&s->delete_image, "DELETE FROM images WHERE id = ?"},
@@ -168,6 +173,34 @@ static int image_store_on_image_layer(void *userdata, StoreStatement *row, const
         return 0;
 }
 
+static int image_store_on_image_stack(void *userdata, StoreStatement *row, const char **ret_why)
+{
+        Imaged *imaged = userdata;
+        const char *id;
+        const void *digest;
+        size_t n;
+        int64_t position;
+        if (!store_column_text(row, 0, ID_LENGTH, &id) || !store_column_integer(row, 1, 0, SEAL_LAYERS_MAX - 1, &position) ||
+            !store_column_blob(row, 2, 32, &digest, &n) || n != 32) {
+                *ret_why = "a column of the image's stack is not what was written";
+                return 1;
+        }
+        Image *image = image_store_find(imaged, id);
+        Layer *layer = image_table_find_layer(&imaged->table, digest);
+        if (!image || !layer || (size_t)position != image->n_stack) {
+                *ret_why = "it names an image or a layer that is not there";
+                return 1;
+        }
+        Layer **stack = calloc(image->n_stack + 1, sizeof(Layer *));
+        if (!stack)
+                return error_origin(-ENOMEM);
+        if (image->n_stack > 0)
+                memcpy(stack, image->stack, image->n_stack * sizeof(Layer *));
+        stack[image->n_stack] = layer;
+        image_set_stack(image, stack, image->n_stack + 1);
+        return 0;
+}
+
 static int image_store_on_name(void *userdata, StoreStatement *row, const char **ret_why)
 {
         Imaged *imaged = userdata;
@@ -220,6 +253,7 @@ int image_store_load(Imaged *imaged)
                 {s->load_layers, "layers", image_store_on_layer},
                 {s->load_images, "images", image_store_on_image},
                 {s->load_image_layers, "image_layers", image_store_on_image_layer},
+                {s->load_image_stack, "image_stack", image_store_on_image_stack},
                 {s->load_names, "names", image_store_on_name},
                 {s->load_holds, "holds", image_store_on_hold},
         };
@@ -231,17 +265,26 @@ int image_store_load(Imaged *imaged)
         return 0;
 }
 
+static int image_store_put_layers(Imaged *imaged, Layer *const *layers, size_t n)
+{
+        int r = 0;
+        for (size_t i = 0; r == 0 && i < n; i++)
+                r = store_run(imaged->store, imaged->statements->put_layer, STORE_BLOB(layers[i]->digest, 32), STORE_BLOB(layers[i]->diff_id, 32),
+                              STORE_INTEGER(layers[i]->blob_bytes), STORE_INTEGER(layers[i]->disk_bytes), STORE_INTEGER(layers[i]->inodes));
+        return r;
+}
+
 int image_store_put(Imaged *imaged, const Image *image)
 {
         const ImagedStatements *s = imaged->statements;
         _cleanup_(store_rollbackp) Store *guard = imaged->store;
         int r = store_begin(imaged->store);
-        for (size_t i = 0; r == 0 && i < image->n_layers; i++) {
-                const Layer *layer = image->layers[i];
-                r = store_run(imaged->store, s->put_layer, STORE_BLOB(layer->digest, 32), STORE_BLOB(layer->diff_id, 32),
-                              STORE_INTEGER(layer->blob_bytes), STORE_INTEGER(layer->disk_bytes),
-                              STORE_INTEGER(layer->inodes));
-        }
+        if (r == 0)
+                r = image_store_put_layers(imaged, image->layers, image->n_layers);
+        if (r == 0)
+                r = image_store_put_layers(imaged, image->stack, image->n_stack);
+        if (r == 0)
+                r = store_run(imaged->store, s->delete_image_stack, STORE_TEXT(image->id));
         if (r == 0)
                 r = store_run(imaged->store, s->delete_image_layers, STORE_TEXT(image->id));
         if (r == 0)
@@ -251,6 +294,9 @@ int image_store_put(Imaged *imaged, const Image *image)
         for (size_t i = 0; r == 0 && i < image->n_layers; i++)
                 r = store_run(imaged->store, s->put_image_layer, STORE_TEXT(image->id), STORE_INTEGER(i),
                               STORE_BLOB(image->layers[i]->digest, 32));
+        for (size_t i = 0; r == 0 && i < image->n_stack; i++)
+                r = store_run(imaged->store, s->put_image_stack, STORE_TEXT(image->id), STORE_INTEGER(i),
+                              STORE_BLOB(image->stack[i]->digest, 32));
         if (r == 0)
                 r = store_run(imaged->store, s->delete_names, STORE_TEXT(image->id));
         list_for_each(i, (List *)&image->names) {
@@ -277,6 +323,8 @@ int image_store_delete(Imaged *imaged, const Image *image)
                 r = store_run(imaged->store, s->delete_names, STORE_TEXT(image->id));
         if (r == 0)
                 r = store_run(imaged->store, s->delete_image_layers, STORE_TEXT(image->id));
+        if (r == 0)
+                r = store_run(imaged->store, s->delete_image_stack, STORE_TEXT(image->id));
         if (r == 0)
                 r = store_run(imaged->store, s->delete_image, STORE_TEXT(image->id));
         if (r == 0)

@@ -67,6 +67,7 @@ Image *image_free(Image *image)
         for (size_t i = 0; i < image->n_layers; i++)
                 if (image->layers[i])
                         image->layers[i]->n_users--;
+        image_set_stack(image, NULL, 0);
         list_remove(&image->link);
         decode_arena_done(&image->config_arena);
         free(image->config_packed);
@@ -80,6 +81,17 @@ void image_set_layer(Image *image, size_t i, Layer *layer)
         assert(i < image->n_layers && !image->layers[i]);
         image->layers[i] = layer;
         layer->n_users++;
+}
+
+void image_set_stack(Image *image, Layer **stack, size_t n)
+{
+        for (size_t i = 0; i < n; i++)
+                stack[i]->n_users++;
+        for (size_t i = 0; i < image->n_stack; i++)
+                image->stack[i]->n_users--;
+        free(image->stack);
+        image->stack = stack;
+        image->n_stack = n;
 }
 
 static ImageName *image_find_name(const Image *image, const char *text)
@@ -238,12 +250,12 @@ Hold *hold_free(Hold *hold)
 
 bool image_make_statement(const Image *image, const char *reference, const uint8_t key[SEAL_KEY_BYTES], Statement *ret)
 {
-        Statement statement = {.n_layers = (uint32_t)image->n_layers};
-        if (image->n_layers > SEAL_LAYERS_MAX || !str_copy(statement.image_ref, sizeof(statement.image_ref), reference))
+        Statement statement = {.n_layers = (uint32_t)image->n_stack};
+        if (image->n_stack > SEAL_LAYERS_MAX || !str_copy(statement.image_ref, sizeof(statement.image_ref), reference))
                 return false;
         (void)str_copy(statement.image_id, sizeof(statement.image_id), image->id);
-        for (size_t i = 0; i < image->n_layers; i++)
-                memcpy(statement.layers[i], image->layers[i]->digest, 32);
+        for (size_t i = 0; i < image->n_stack; i++)
+                memcpy(statement.layers[i], image->stack[i]->digest, 32);
         statement_seal(&statement, key);
         *ret = statement;
         return true;

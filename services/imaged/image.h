@@ -40,6 +40,8 @@ typedef struct Image {
         List names;          /* ImageName.link */
         Layer **layers;      /* owned array; lowest first; each counts us as a user */
         size_t n_layers;
+        Layer **stack; /* owned array; what is mounted, lowest first: imaged-tree's answer for the layers; users too */
+        size_t n_stack;
         unsigned n_holds;
         bool removed; /* no longer listed; lives until its last hold is gone */
 } Image;
@@ -68,6 +70,8 @@ int image_new(Image **ret, const char *id, uint8_t *config_packed, size_t n_conf
 Image *image_free(Image *image);
 DEFINE_CLEANUP(Image, image_free)
 void image_set_layer(Image *image, size_t i, Layer *layer);
+/* Takes the array of the n layers; each gets the image as a user. */
+void image_set_stack(Image *image, Layer **stack, size_t n);
 int image_add_name(Image *image, const char *text, bool is_digest); /* no second copy of the same text */
 bool image_has_name(const Image *image, const char *text);
 void image_remove_name(Image *image, const char *text);

@@ -259,12 +259,21 @@ static int layer_job_start_next(Imaged *imaged)
         return 0;
 }
 
+/* Pulls share a job when they come from the same registry with the same credentials: one that is slow or hostile must not hold
+ * up an image of another, though they have a layer in common. */
+static bool layer_want_is_like(const LayerWant *a, const LayerWant *b)
+{
+        return str_equal(a->registry->reference.registry, b->registry->reference.registry) &&
+               str_equal(a->registry->credentials, b->registry->credentials) && !*a->registry->import_id && !*b->registry->import_id;
+}
+
 static LayerJob *layer_job_find(Imaged *imaged, const LayerWant *want)
 {
         list_for_each(i, &imaged->layer_jobs) {
                 LayerJob *job = container_of(i, LayerJob, link);
                 if (want->has_digest && job->has_digest && memcmp(job->digest, want->digest, 32) == 0 &&
-                    memcmp(job->diff_id, want->diff_id, 32) == 0)
+                    memcmp(job->diff_id, want->diff_id, 32) == 0 && !list_is_empty(&job->wants) &&
+                    layer_want_is_like(list_first(&job->wants, LayerWant, link), want))
                         return job;
         }
         return NULL;

@@ -72,6 +72,7 @@ static void pull_import_reset(Pull *pull)
 {
         for (size_t i = 0; i < pull->n_layers; i++)
                 layer_want_done(&pull->layers[i], pull->imaged);
+        pull_drop_stack(pull);
         free(TAKE_PTR(pull->layers));
         free(TAKE_PTR(pull->config_packed));
         pull->n_layers = pull->n_layers_done = 0;

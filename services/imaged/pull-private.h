@@ -30,6 +30,8 @@ struct Pull {
         uint64_t config_bytes;
         LayerWant *layers; /* owned array */
         size_t n_layers, n_layers_done;
+        Layer **stack; /* owned array; what imaged-tree says is to be mounted; counts the pull as a user of each */
+        size_t n_stack;
         bool starting;
         uint32_t failed_code;
         char failed_text[900];
@@ -38,6 +40,7 @@ struct Pull {
 
 int pull_new(Pull **ret, Imaged *imaged, const char *name, ReplyTo to);
 int pull_add_waiter(Pull *pull, ReplyTo to);
+void pull_drop_stack(Pull *pull);
 int pull_fail(Pull *pull, uint32_t code, const char *text);
 int pull_get_manifest(Pull *pull, const char *name);
 int pull_get_config(Pull *pull, const char *name);

@@ -32,6 +32,14 @@ static const char *const pull_accept[] = {
         "application/vnd.docker.distribution.manifest.v2+json",
 };
 
+void pull_drop_stack(Pull *pull)
+{
+        for (size_t i = 0; i < pull->n_stack; i++)
+                pull->stack[i]->n_users--;
+        free(TAKE_PTR(pull->stack));
+        pull->n_stack = 0;
+}
+
 static Pull *pull_free(Pull *pull)
 {
         if (!pull)
@@ -41,6 +49,7 @@ static Pull *pull_free(Pull *pull)
         (void)registry_request_free(pull->request);
         for (size_t i = 0; i < pull->n_layers; i++)
                 layer_want_done(&pull->layers[i], pull->imaged);
+        pull_drop_stack(pull);
         free(pull->layers);
         free(pull->waiters);
         free(pull->manifest_type);
@@ -139,6 +148,13 @@ static int pull_commit(Pull *pull)
                         image->size_bytes += pull->layers[i].layer->blob_bytes;
                 }
                 image->size_bytes += pull->config_bytes;
+                Layer **stack = calloc(pull->n_stack ? pull->n_stack : 1, sizeof(Layer *));
+                if (!stack) {
+                        (void)image_free(image);
+                        return error_origin(-ENOMEM);
+                }
+                memcpy(stack, pull->stack, pull->n_stack * sizeof(Layer *));
+                image_set_stack(image, stack, pull->n_stack);
                 list_append(&imaged->table.images, &image->link);
         }
         bool was_removed = image->removed;
@@ -175,6 +191,49 @@ static int pull_sync(Pull *pull)
                                       clock_monotonic_usec() + PULL_SYNC_TIMEOUT, pull_on_synced, pull, &pull->call));
 }
 
+/* Notes what is to be mounted; a layer that was made for this stack is a layer like any other from here on. */
+static int pull_take_stack(Pull *pull, const TreeStacked *stacked)
+{
+        pull->stack = calloc(SEAL_LAYERS_MAX, sizeof(Layer *));
+        if (!pull->stack)
+                return error_origin(-ENOMEM);
+        for (uint32_t i = 0; i < stacked->n_layers && i < SEAL_LAYERS_MAX; i++) {
+                Layer *layer = image_table_find_layer(&pull->imaged->table, stacked->layers[i]);
+                if (!layer) {
+                        int r = layer_new(&layer, &pull->imaged->table, stacked->layers[i]);
+                        if (r < 0)
+                                return fold(r);
+                        layer->stored = true;
+                        layer->disk_bytes = stacked->bytes;
+                        layer->inodes = stacked->inodes;
+                }
+                layer->n_users++;
+                pull->stack[pull->n_stack++] = layer;
+        }
+        return 0;
+}
+
+static int pull_on_stacked(void *userdata, const Answer *answer)
+{
+        Pull *pull = userdata;
+        pull->call = 0;
+        if (answer->outcome != 0)
+                return fold(pull_fail(pull, answer->code, answer->text));
+        int r = pull_take_stack(pull, answer->frame->flat);
+        return r < 0 ? fold(r) : fold(pull_sync(pull));
+}
+
+static int pull_stack(Pull *pull)
+{
+        TreeStack verb = {.n_layers = (uint32_t)pull->n_layers};
+        for (size_t i = 0; i < pull->n_layers; i++)
+                memcpy(verb.layers[i], pull->layers[i].layer->digest, 32);
+        pull->stage = "stacking its layers";
+        pull->call_channel = imaged_tree(pull->imaged);
+        return fold(channel_call_flat(pull->call_channel, ROW_IMAGED_TREE_TREE_STACK, &verb, NULL, 0,
+                                      clock_monotonic_usec() + PULL_SYNC_TIMEOUT, pull_on_stacked, pull, &pull->call));
+}
+
 static int pull_on_layer(void *userdata, LayerWant *want, uint32_t code, const char *text)
 {
         Pull *pull = userdata;
@@ -194,7 +253,7 @@ static int pull_on_layer(void *userdata, LayerWant *want, uint32_t code, const c
         pull->n_layers_done++;
         if (pull->starting || pull->n_layers_done < pull->n_layers)
                 return 0;
-        return fold(pull_sync(pull));
+        return fold(pull_stack(pull));
 }
 
 static int pull_start_layers(Pull *pull)
@@ -213,7 +272,7 @@ static int pull_start_layers(Pull *pull)
         pull->starting = false;
         if (pull->failed_code)
                 return fold(pull_fail(pull, pull->failed_code, pull->failed_text));
-        return pull->n_layers_done == pull->n_layers ? fold(pull_sync(pull)) : 0;
+        return pull->n_layers_done == pull->n_layers ? fold(pull_stack(pull)) : 0;
 }
 
 static int pull_on_config_parsed(void *userdata, const Answer *answer)

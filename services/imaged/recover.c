@@ -76,7 +76,9 @@ static int recovery_drop_broken(Imaged *imaged)
                 bool broken = false;
                 for (size_t k = 0; k < image->n_layers; k++)
                         broken = broken || !image->layers[k] || !image->layers[k]->stored;
-                if (!broken)
+                for (size_t k = 0; k < image->n_stack; k++)
+                        broken = broken || !image->stack[k]->stored;
+                if (!broken && image->n_stack > 0)
                         continue;
                 log_error("image sha256:%s has lost layers and is no longer listed; pull it again", image->id);
                 image->removed = true;

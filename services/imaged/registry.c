@@ -187,6 +187,13 @@ static const char *registry_domain(const char *host)
         return is_name && before ? before + 1 : host;
 }
 
+static void registry_cut_port(char *host)
+{
+        char *colon = strrchr(host, ':');
+        if (colon && !strchr(colon, ']'))
+                *colon = '\0';
+}
+
 /* Credentials go to a token server only if it is the registry's own host or of the same domain, and never from https to plain
  * http (V080: a registry names any realm it likes). Anonymous requests may go to any https realm. */
 static bool registry_realm_is_ours(const RegistryEndpoint *endpoint, const char *realm)
@@ -196,6 +203,9 @@ static bool registry_realm_is_ours(const RegistryEndpoint *endpoint, const char 
                 return false;
         if (str_has_prefix(realm, "http://") && !endpoint->plain)
                 return false;
+        /* A token server may listen on another port of the same host. */
+        registry_cut_port(host);
+        registry_cut_port(own);
         return str_equal(host, own) || str_equal(registry_domain(host), registry_domain(own));
 }
 

@@ -122,8 +122,7 @@ static int transfer_on_fetched(void *userdata, const Answer *answer)
         transfer->result.http_status = response->http_status;
         if (response->outcome != BULKHEAD__IMAGED_FETCH__FETCH_RESPONSE__OUTCOME__OK) {
                 bool large = response->outcome == BULKHEAD__IMAGED_FETCH__FETCH_RESPONSE__OUTCOME__TOO_LARGE;
-                bool retry = response->outcome == BULKHEAD__IMAGED_FETCH__FETCH_RESPONSE__OUTCOME__STALLED ||
-                             response->outcome == BULKHEAD__IMAGED_FETCH__FETCH_RESPONSE__OUTCOME__TRUNCATED ||
+                bool retry = response->outcome == BULKHEAD__IMAGED_FETCH__FETCH_RESPONSE__OUTCOME__TRUNCATED ||
                              response->outcome == BULKHEAD__IMAGED_FETCH__FETCH_RESPONSE__OUTCOME__PROTOCOL;
                 (void)transfer_fail(transfer, large ? TRANSFER_E_TOO_LARGE : TRANSFER_E_FAILED, retry, response->text);
         }

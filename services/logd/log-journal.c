@@ -150,17 +150,11 @@ static void log_journal_relocate(LogJournal *journal, unsigned stream)
         log_journal_commit(journal, &next);
 }
 
-int log_journal_end(LogJournal *journal, unsigned stream)
+/* Writes the stream's unfinished line and commits that it is written. Killed between the two, the next life writes at the same
+ * place again, and what it writes there is never shorter: the same line, or the same and more. */
+static int log_journal_write_rest(LogJournal *journal, unsigned stream, bool ended)
 {
         LogCarry carry = journal->slot.carry[stream];
-        if (carry.ended)
-                return LOG_JOURNAL_E_END;
-        if (journal->pending) {
-                int r = log_journal_finish(journal);
-                if (r)
-                        return r;
-                carry = journal->slot.carry[stream];
-        }
         char prefix[LOG_FORMAT_PREFIX_BYTES];
         size_t n_prefix = log_format_prefix(prefix, clock_realtime_nsec(), journal->names[stream]);
         LogOutput output = {.fd = journal->file_fd, .offset = journal->slot.offset, .buffer = journal->scratch};
@@ -172,9 +166,29 @@ int log_journal_end(LogJournal *journal, unsigned stream)
         LogSlot next = journal->slot;
         next.offset = output.offset;
         next.lines += output.lines;
-        next.carry[stream] = (LogCarry){.ended = 1};
+        next.carry[stream] = (LogCarry){.ended = ended};
         log_journal_commit(journal, &next);
-        return LOG_JOURNAL_E_END;
+        return 0;
+}
+
+int log_journal_flush(LogJournal *journal, unsigned stream)
+{
+        if (journal->pending || journal->slot.carry[stream].ended || journal->slot.carry[stream].length == 0)
+                return 0;
+        return log_journal_write_rest(journal, stream, false);
+}
+
+int log_journal_end(LogJournal *journal, unsigned stream)
+{
+        if (journal->slot.carry[stream].ended)
+                return LOG_JOURNAL_E_END;
+        if (journal->pending) {
+                int r = log_journal_finish(journal);
+                if (r)
+                        return r;
+        }
+        int r = log_journal_write_rest(journal, stream, true);
+        return r ? r : LOG_JOURNAL_E_END;
 }
 
 /* Bytes that are no text: a short read of UTF-8 or ASCII can never look like the sentinel. */

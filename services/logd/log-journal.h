@@ -36,5 +36,7 @@ void log_journal_done(LogJournal *journal);
 int log_journal_pump(LogJournal *journal, unsigned stream, int fd);
 /* Later lines go to this file (taken), from its end on. */
 int log_journal_reopen(LogJournal *journal, int file_fd);
+/* Writes the unfinished line of a stream that has fallen silent (a prompt) as a piece tagged P; the stream goes on. */
+int log_journal_flush(LogJournal *journal, unsigned stream);
 /* Writes the unfinished line of the stream and marks it ended; for a drain that a deadline ends. */
 int log_journal_end(LogJournal *journal, unsigned stream);

@@ -9,6 +9,8 @@
 
 /* How long a file that takes nothing (a full disk) is left alone. The container is held back meanwhile: its pipe fills. */
 #define LOG_RETRY_USEC 500000
+/* How long a line may stand unfinished before what there is of it is logged. */
+#define LOG_SILENCE_SEC 1
 
 int log_table_init(LogTable *table, struct event_base *base)
 {
@@ -54,6 +56,8 @@ Log *log_free(Log *log)
                 event_free(log->retry);
         if (log->deadline)
                 event_free(log->deadline);
+        if (log->silence)
+                event_free(log->silence);
         log_journal_done(&log->journal);
         list_remove(&log->link);
         free(log);
@@ -120,6 +124,8 @@ static int log_stream_pump(LogStream *stream)
                 log_stream_stop(stream);
         else if (r == LOG_JOURNAL_E_BLOCKED)
                 log_set_blocked(log, true);
+        else if (log->journal.slot.carry[stream - log->streams].length > 0)
+                (void)event_add(log->silence, &(struct timeval){.tv_sec = LOG_SILENCE_SEC});
         if (log->closing && log_is_drained(log))
                 log_closed(log);
         return 0;
@@ -133,6 +139,14 @@ static void log_on_readable(evutil_socket_t fd, short what, void *userdata)
                 log_error("log of container %s: %s (%s)", stream->log->id, strerror(-r), error_trace());
                 log_stream_stop(stream);
         }
+}
+
+static void log_on_silence(evutil_socket_t fd, short what, void *userdata)
+{
+        Log *log = userdata;
+        for (unsigned i = 0; i < LOG_RECORD_STREAMS && !log->blocked; i++)
+                if (log->streams[i].fd >= 0 && log_journal_flush(&log->journal, i) == LOG_JOURNAL_E_BLOCKED)
+                        log_set_blocked(log, true);
 }
 
 static void log_on_retry(evutil_socket_t fd, short what, void *userdata)
@@ -199,7 +213,8 @@ int log_new(Log **ret, LogTable *table, const char *id, int file_fd, int memfd, 
                 return r;
         log->retry = event_new(table->base, -1, 0, log_on_retry, log);
         log->deadline = event_new(table->base, -1, 0, log_on_deadline, log);
-        if (!log->retry || !log->deadline)
+        log->silence = event_new(table->base, -1, 0, log_on_silence, log);
+        if (!log->retry || !log->deadline || !log->silence)
                 return error_origin(-ENOMEM);
         for (unsigned i = 0; i < LOG_RECORD_STREAMS; i++) {
                 LogStream *stream = &log->streams[i];

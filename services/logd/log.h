@@ -26,6 +26,7 @@ struct Log {
         LogStream streams[LOG_RECORD_STREAMS];
         struct event *retry;    /* owned; armed while the file takes nothing */
         struct event *deadline; /* owned; armed while closing */
+        struct event *silence;  /* owned; armed while a line is unfinished: a prompt is shown without its newline */
         bool is_discarded; /* read and kept nowhere: there is no journal */
         bool blocked;
         bool told_blocked;

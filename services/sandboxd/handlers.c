@@ -6,10 +6,11 @@
 
 /* A second request for a key that exists: the same configuration joins or is done already, another one waits for the older
  * attempt to be undone, or is told what is in its way. */
-static int handlers_run_again(Pod *pod, const Bulkhead__GatewaydSandboxd__RunPodSandboxCall *call, const Permit *permit, ReplyTo to)
+static int handlers_run_again(Pod *pod, const Pod *asked, const Bulkhead__GatewaydSandboxd__RunPodSandboxCall *call, const Permit *permit,
+                              ReplyTo to)
 {
         char title[256];
-        bool same = pod->n_packed == call->request.len && memcmp(pod->packed, call->request.data, call->request.len) == 0;
+        bool same = memcmp(pod->fingerprint, asked->fingerprint, FINGERPRINT_BYTES) == 0;
         if (same && pod->state == POD_STATE_CREATING && !pod->successor)
                 return fold(reply_list_add(&pod->runs, to));
         if (same && pod->state == POD_STATE_READY) {
@@ -67,7 +68,7 @@ int on_run_pod_sandbox(void *userdata, Frame *frame)
                 return reply_fail(to, refusal.code, "pod %s: %s", pod_title(pod, title), refusal.text);
         Pod *old = pods_find_key(sandboxd, pod->key);
         if (old)
-                return fold(handlers_run_again(old, call, &permit, to));
+                return fold(handlers_run_again(old, pod, call, &permit, to));
         r = reply_list_add(&pod->runs, to);
         if (r < 0)
                 return fold(r);

@@ -39,6 +39,9 @@ int pod_new(Pod **ret, Sandboxd *sandboxd, const char *id, uint8_t *packed, size
         pod->request = container_of(message, PodRequest, base);
         if (!pod->request->config || !pod->request->config->metadata)
                 return POD_E_REQUEST;
+        r = fingerprint_make(message, pod->fingerprint);
+        if (r < 0)
+                return fold(r);
         pod->packed = TAKE_PTR(bytes);
         pod->n_packed = n_packed;
         pod->key = pod_key(pod->request->config->metadata);

@@ -7,6 +7,7 @@
 #include "ipc/channel.h"
 #include "ipc/cri/api.pb-c.h"
 #include "ipc/edges/cni.pb-c.h"
+#include "services/fingerprint.h"
 #include "ipc/seal.h"
 #include "lib/list.h"
 #include "lib/strings.h"
@@ -45,6 +46,7 @@ struct Pod {
         char *key; /* owned; name, namespace, uid, attempt: unique */
         uint8_t *packed; /* owned; the RunPodSandboxRequest, as its permit seals it */
         size_t n_packed;
+        uint8_t fingerprint[FINGERPRINT_BYTES]; /* of the request: clients shuffle maps */
         DecodeArena arena;
         PodRequest *request; /* in the arena */
         Permit permit;

@@ -6,6 +6,7 @@
 #include <event2/event.h>
 #include <stdio.h>
 
+#include "ipc/cgroup-path.h"
 #include "ipc/edges/sandboxd-cni.h"
 #include "ipc/edges/sandboxd-cni.rows.h"
 #include "ipc/edges/sandboxd-setup.h"
@@ -87,6 +88,14 @@ static int run_check_userns(const Runtime__V1__LinuxPodSandboxConfig *linux_conf
         return 0;
 }
 
+static bool run_path_climbs(const char *path)
+{
+        for (const char *p = path; (p = strstr(p, "..")); p += 2)
+                if ((p == path || p[-1] == '/') && (p[2] == '/' || p[2] == '\0'))
+                        return true;
+        return false;
+}
+
 int run_check(const PodRequest *request, const Permit *permit, Refusal *refusal)
 {
         const Runtime__V1__PodSandboxConfig *config = request->config;
@@ -95,9 +104,12 @@ int run_check(const PodRequest *request, const Permit *permit, Refusal *refusal)
                 return refusal_set(refusal, GRPC_STATUS_INVALID_ARGUMENT, "its metadata needs name, namespace and uid");
         if (*config->hostname && !hostname_is_valid(config->hostname))
                 return refusal_set(refusal, GRPC_STATUS_INVALID_ARGUMENT, "its hostname \"%.100s\" is not valid", config->hostname);
-        if (*config->log_directory && *config->log_directory != '/')
-                return refusal_set(refusal, GRPC_STATUS_INVALID_ARGUMENT, "its log_directory must be an absolute path");
+        if (*config->log_directory && (*config->log_directory != '/' || run_path_climbs(config->log_directory)))
+                return refusal_set(refusal, GRPC_STATUS_INVALID_ARGUMENT, "its log_directory must be an absolute path without \"..\"");
         const Runtime__V1__LinuxPodSandboxConfig *linux_config = config->linux;
+        if (linux_config && !cgroup_path_parent_is_valid(linux_config->cgroup_parent))
+                return refusal_set(refusal, GRPC_STATUS_INVALID_ARGUMENT, "its cgroup_parent \"%.100s\" is not an absolute path without \"..\"",
+                                   linux_config->cgroup_parent);
         if (linux_config && linux_config->n_sysctls > SETUP_SYSCTLS_MAX)
                 return refusal_set(refusal, GRPC_STATUS_INVALID_ARGUMENT, "it has more than %d sysctls", SETUP_SYSCTLS_MAX);
         for (size_t i = 0; linux_config && i < linux_config->n_sysctls; i++)

@@ -61,6 +61,9 @@ typedef struct FetchTransfer {
         size_t n_headers;
         bool is_refused; /* our policy stopped it: text says why */
         bool is_too_large;
+        bool is_stalled;
+        uint64_t progress_usec; /* when the last byte came, or was taken by our reader */
+        int64_t progress_bytes;
         bool allow_loopback; /* of the hop under way */
 } FetchTransfer;
 void fetch_transfer_run(FetchTransfer *transfer);

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <strings.h>
 
+#include "lib/clock.h"
 #include "lib/fd.h"
 
 #define FETCH_REDIRECTS_MAX 10
@@ -95,6 +96,7 @@ static size_t fetch_transfer_on_body(char *bytes, size_t size, size_t n, void *u
         if (fd_write_full(transfer->pipe_fd, bytes, length) < 0)
                 return 0;
         transfer->response.bytes += length;
+        transfer->progress_usec = clock_monotonic_usec();
         return length;
 }
 
@@ -123,7 +125,7 @@ static void fetch_transfer_explain(FetchTransfer *transfer, CURLcode code, const
         } else if (code == CURLE_COULDNT_CONNECT || (code == CURLE_OPERATION_TIMEDOUT && transfer->response.bytes == 0 && transfer->n_headers == 0)) {
                 outcome = FETCH_OUTCOME(CONNECT);
                 what = "it cannot be reached; check that the registry runs and the name is right";
-        } else if (code == CURLE_OPERATION_TIMEDOUT) {
+        } else if (code == CURLE_OPERATION_TIMEDOUT || transfer->is_stalled) {
                 outcome = FETCH_OUTCOME(STALLED);
                 what = "no byte came for too long";
         } else if (code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CONNECT_ERROR || code == CURLE_SSL_CACERT_BADFILE ||
@@ -140,6 +142,20 @@ static void fetch_transfer_explain(FetchTransfer *transfer, CURLcode code, const
         char text[512];
         (void)snprintf(text, sizeof(text), "%s: %s (%s)", host, what, *detail ? detail : curl_easy_strerror(code));
         fetch_transfer_fail(transfer, outcome, text);
+}
+
+/* libcurl calls this about once a second, and more often while bytes come. Its own low-speed limit averages over several seconds,
+ * and so would a burst before a stall; and time in which our reader takes nothing is not the registry's. */
+static int fetch_transfer_on_progress(void *userdata, curl_off_t total, curl_off_t now, curl_off_t upload_total, curl_off_t uploaded)
+{
+        FetchTransfer *transfer = userdata;
+        uint64_t at = clock_monotonic_usec();
+        if (now != transfer->progress_bytes) {
+                transfer->progress_bytes = now;
+                transfer->progress_usec = at;
+        }
+        transfer->is_stalled = at - transfer->progress_usec > MAX2(transfer->request->progress_timeout_sec, 1u) * USEC_PER_SEC;
+        return transfer->is_stalled;
 }
 
 static struct curl_slist *fetch_transfer_headers(const FetchRequest *request, bool with_credential)
@@ -189,6 +205,8 @@ static bool fetch_transfer_hop(FetchTransfer *transfer, const char *address, con
         void *both[2] = {transfer, curl};
         struct curl_slist *headers = fetch_transfer_headers(request, with_credential), *pinned = fetch_transfer_pin(url, &addresses);
         struct curl_blob ca = {.data = transfer->fetcher->ca, .len = transfer->fetcher->n_ca, .flags = CURL_BLOB_NOCOPY};
+        transfer->progress_usec = clock_monotonic_usec();
+        transfer->progress_bytes = 0;
         transfer->n_headers = 0;
         transfer->location[0] = '\0';
         transfer->response.n_challenges = 0;
@@ -209,8 +227,9 @@ static bool fetch_transfer_hop(FetchTransfer *transfer, const char *address, con
         (void)curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, detail);
         (void)curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, 512L * 1024);
         (void)curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)FETCH_CONNECT_TIMEOUT_SEC);
-        (void)curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
-        (void)curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, (long)MAX2(request->progress_timeout_sec, 1u));
+        (void)curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+        (void)curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, fetch_transfer_on_progress);
+        (void)curl_easy_setopt(curl, CURLOPT_XFERINFODATA, transfer);
         if (request->total_timeout_sec)
                 (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)request->total_timeout_sec);
         (void)curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
