@@ -204,8 +204,10 @@ static int on_launch_start(void *context, int edge_fd, HandRequest *request)
         if (r == 0 && pwrite(fd, &now, sizeof(now), offsetof(ExitRecord, started_nsec)) != (ssize_t)sizeof(now))
                 r = verdict_set(&verdict, GRPC_STATUS_NOT_FOUND, "container %s: it was not created here", verb->id);
         const char *const arguments[] = {"start", verb->id, NULL};
-        if (r == 0)
+        if (r == 0 && !place_is_started(launch->common, verb->id))
                 r = launch_run(launch, verb->runtime, arguments, words, &verdict);
+        if (r > 0 && place_is_started(launch->common, verb->id))
+                r = 0; /* by the child of a launch that was killed, a moment ago */
         return launch_answer(edge_fd, request, r, &verdict, NULL);
 }
 
@@ -220,6 +222,8 @@ static int on_launch_delete(void *context, int edge_fd, HandRequest *request)
         int r = launch_check(launch, verb->id, verb->runtime, &verdict);
         place_path(path, launch->common, PLACE_OCI, verb->id, "");
         const char *const arguments[] = {"delete", "--force", verb->id, NULL};
+        if (r == 0)
+                place_wait_made(launch->common, launch->cgroup_fd, verb->id);
         if (r == 0 && lstat(path, &st) == 0)
                 r = launch_run(launch, verb->runtime, arguments, words, &verdict);
         if (r == 0 && place_remove_cgroup(launch->cgroup_fd, verb->id) < 0)
@@ -247,8 +251,9 @@ static int on_launch_list(void *context, int edge_fd, HandRequest *request)
         const Launch *launch = context;
         const LaunchList *verb = (const void *)request->frame.payload;
         LaunchListed listed = {0};
+        Verdict verdict = {0};
         int r = place_list(launch->common, verb->offset, &listed);
-        return launch_answer(edge_fd, request, r, NULL, &listed);
+        return launch_answer(edge_fd, request, r, &verdict, &listed);
 }
 
 static int on_launch_probe(void *context, int edge_fd, HandRequest *request)

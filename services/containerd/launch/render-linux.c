@@ -212,6 +212,18 @@ static int render_cgroups_path(Render *render, char to[CGROUP_PATH_MAX])
         return 0;
 }
 
+/* The map that the pod's user namespace was made with: one runtime reads it there, another wants it said. */
+static int render_user_map(const Render *render, json_t *object)
+{
+        static const char *const keys[] = {"uidMappings", "gidMappings"};
+        for (size_t i = 0; i < ARRAY_SIZE(keys) && render->spec->namespaces & PERMIT_FLAG_USERNS; i++)
+                if (json_object_set_new(object, keys[i], json_pack("[{s:i,s:I,s:I}]", "containerID", 0, "hostID",
+                                                                   (json_int_t)render->spec->userns_host_id, "size",
+                                                                   (json_int_t)render->spec->userns_length)) < 0)
+                        return -ENOMEM;
+        return 0;
+}
+
 static int render_paths(json_t *object, const char *key, char *const *paths, size_t n)
 {
         json_t *array = json_array();
@@ -234,6 +246,8 @@ int render_linux(Render *render, const char *propagation, json_t **ret)
         json_t *object = json_pack("{s:o,s:o,s:o,s:o,s:s,s:s}", "namespaces", namespaces, "devices", devices, "resources",
                                    resources, "sysctl", sysctls, "cgroupsPath", cgroups_path, "rootfsPropagation", propagation);
         r = object ? render_namespaces(render, namespaces) : -ENOMEM;
+        if (r == 0)
+                r = render_user_map(render, object);
         if (r == 0)
                 r = render_devices(render, devices, rules);
         if (r == 0)

@@ -232,6 +232,15 @@ static void test_namespaces(void)
         json = rendered();
         assert_false(namespace_of(json, "uts"));
         json_decref(json);
+        f.spec.namespaces = PERMIT_FLAG_USERNS;
+        f.spec.userns_host_id = 200000;
+        f.spec.userns_length = 65536;
+        json = rendered();
+        assert_eq_str(json_string_value(json_object_get(namespace_of(json, "user"), "path")), "/run/bulkhead/ns/" FIXTURE_POD "/user");
+        char *map = json_dumps(json_object_get(json_object_get(json, "linux"), "gidMappings"), JSON_COMPACT);
+        assert_eq_str(map, "[{\"containerID\":0,\"hostID\":200000,\"size\":65536}]");
+        free(map);
+        json_decref(json);
         f.spec.namespaces = 0; /* never the host's by an accident */
         json = rendered();
         assert_true(namespace_of(json, "uts"));
