@@ -372,8 +372,8 @@ def cgroups():
     found = []
     for where, folders, _ in os.walk("/sys/fs/cgroup"):
         found += [os.path.join(where, f) for f in folders]
-    # The parents are the kubelet's, and so the test's.
-    return sorted(f for f in found if not f.endswith(CGROUP_PARENT))
+    # The parents are the kubelet's, and so the test's, or the suite's own for pods that name none.
+    return sorted(f for f in found if not f.endswith((CGROUP_PARENT, "/bulkhead")))
 
 
 def listing(directory, ignore=()):
@@ -496,7 +496,6 @@ def run_all(settings=None, network=True, images=("testbox:latest", "busybox:late
             ready=None):
     """restarts: tests end daemons on purpose. before(node) comes before the suite's start, ready(node) before the first
     test, after(node) after everything."""
-    chosen = [t for t in tests if not sys.argv[1:] or t.__name__.replace("_", "-") in sys.argv[1:]]
     node = Node(settings, network)
     outcomes = []
     try:
@@ -518,6 +517,7 @@ def run_all(settings=None, network=True, images=("testbox:latest", "busybox:late
             if os.path.exists(node.suite.log):
                 print("--- the suite's log\n%s---" % node.suite.log_text()[-8000:], file=sys.stderr, flush=True)
             return 1
+        chosen = [t for t in tests if not sys.argv[1:] or t.__name__.replace("_", "-") in sys.argv[1:]]
         known, was = node.suite.daemons(), snapshot(node)
         for function in chosen:
             outcomes.append(run_one(node, function))
