@@ -48,9 +48,13 @@ static EchoWait *echo_wait_free(EchoWait *w)
         return NULL;
 }
 
+/* Not strndup: with strict_string_checks the sanitizer looks for an end that the request's bytes do not have. */
 static char *echo_text(const GrpcCall *call)
 {
-        return strndup((const char *)call->request.bytes, call->request.length);
+        char *text = calloc(1, call->request.length + 1);
+        if (text && call->request.length > 0)
+                memcpy(text, call->request.bytes, call->request.length);
+        return text;
 }
 
 static void echo_parse(const GrpcCall *call, uint64_t *numbers, size_t n)
