@@ -26,34 +26,19 @@ typedef struct ErrorTrace {
 
 static _Thread_local ErrorTrace error_last;
 
-static void error_push(const char *file, int line, const char *function)
+void error_push(int r, bool born, const char *file, int line, const char *function)
 {
+        /* A failure from a function that does not trace starts a trace, too. */
+        if (born || r != error_last.code) {
+                error_last.code = r;
+                error_last.n_hops = 0;
+                error_last.n_lost = 0;
+        }
         if (error_last.n_hops == ERROR_HOPS_MAX) {
                 error_last.n_lost++;
                 return;
         }
         error_last.hops[error_last.n_hops++] = (ErrorHop){.file = file, .function = function, .line = line};
-}
-
-int error_fold(int r, const char *file, int line, const char *function)
-{
-        if (r != error_last.code) {
-                /* A failure from a function that does not trace: the trace starts here. */
-                error_last.code = r;
-                error_last.n_hops = 0;
-                error_last.n_lost = 0;
-        }
-        error_push(file, line, function);
-        return r;
-}
-
-int error_born(int r, const char *file, int line, const char *function)
-{
-        error_last.code = r;
-        error_last.n_hops = 0;
-        error_last.n_lost = 0;
-        error_push(file, line, function);
-        return r;
 }
 
 const char *error_trace(void)

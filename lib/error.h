@@ -12,8 +12,20 @@
 /* A failure is born here: error_origin(-ENOMEM). Starts a new trace. */
 #define error_origin(r) error_born((r), __FILE__, __LINE__, __func__)
 
-int error_fold(int r, const char *file, int line, const char *function);
-int error_born(int r, const char *file, int line, const char *function);
+void error_push(int r, bool born, const char *file, int line, const char *function);
+
+/* Inline, so that compilers and analyzers see that what comes out is what went in. */
+static inline int error_fold(int r, const char *file, int line, const char *function)
+{
+        error_push(r, false, file, line, function);
+        return r;
+}
+
+static inline int error_born(int r, const char *file, int line, const char *function)
+{
+        error_push(r, true, file, line, function);
+        return r;
+}
 
 /* The hops since the last error_origin(), newest last, as one line; borrowed until the next trace. */
 const char *error_trace(void);
