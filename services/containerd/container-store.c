@@ -222,6 +222,7 @@ static int container_store_on_row(void *userdata, StoreStatement *row, const cha
         bool is_read = is_named && container_store_read(container, row, ret_why);
         if (!is_read) {
                 container->state = CONTAINER_STATE_UNKNOWN;
+                free(container->message);
                 container->message = strdup(*ret_why);
                 log_warning("container %s: its row cannot be used: %s; it is listed as unknown, remove it", id, *ret_why);
         }
