@@ -154,8 +154,8 @@ static ImportImage *pull_import_add(ImportQueue *queue)
         ImportImage *images = reallocarray(queue->images, queue->n_images + 1, sizeof(*images));
         if (!images)
                 return NULL;
-        queue->images = images;
         images[queue->n_images] = (ImportImage){0};
+        queue->images = images;
         return &images[queue->n_images++];
 }
 

@@ -485,8 +485,8 @@ int pull_add_waiter(Pull *pull, ReplyTo to)
         ReplyTo *waiters = reallocarray(pull->waiters, pull->n_waiters + 1, sizeof(*waiters));
         if (!waiters)
                 return error_origin(-ENOMEM);
+        waiters[pull->n_waiters++] = to;
         pull->waiters = waiters;
-        pull->waiters[pull->n_waiters++] = to;
         return 0;
 }
 

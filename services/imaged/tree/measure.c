@@ -152,7 +152,7 @@ static int measure_list(MeasureWalk *walk, bool *ret_more)
 static int measure_walk(MeasureWalk *walk)
 {
         for (;;) {
-                bool more;
+                bool more = false;
                 int r = measure_list(walk, &more);
 
                 if (r)
