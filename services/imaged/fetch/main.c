@@ -4,6 +4,7 @@
 #include "lib/error.h"
 #include "lib/fd.h"
 #include "lib/grpc-status.h"
+#include "lib/log.h"
 #include "policy/policy.h"
 #include "services/imaged/fetch/fetch.h"
 
@@ -11,6 +12,7 @@
 #include <fcntl.h>
 #include <openssl/ssl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 
 #define FETCH_CA_MAX (8 * 1024 * 1024)
 #define FETCH_HOSTS_MAX (1024 * 1024)
@@ -48,6 +50,32 @@ static int on_fetch(void *context, int edge_fd, HandRequest *request)
         return fold(hand_reply_packed(edge_fd, request, packed, n, NULL, 0));
 }
 
+/* Parsed once: 140 certificates are 10 ms, and every request is a process. */
+static int fetch_load_trust(Fetcher *fetcher)
+{
+        _cleanup_fd_ int ca_fd = hand_take_fd(fetcher->hand, "ca");
+        _cleanup_free_ char *pem = NULL;
+        size_t n = 0;
+
+        if (ca_fd < 0)
+                ca_fd = open(*fetcher->config->ca_file ? fetcher->config->ca_file : FETCH_CA_DEFAULT, O_RDONLY | O_CLOEXEC);
+        if (ca_fd >= 0) {
+                char path[64];
+
+                (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", ca_fd);
+                int r = fd_read_file(AT_FDCWD, path, FETCH_CA_MAX, &pem, &n);
+                if (r < 0)
+                        return fold(r);
+        }
+        fetcher->trust = fetch_trust_new(pem ? pem : "", n, &fetcher->n_trust);
+        if (!fetcher->trust)
+                return error_origin(-ENOMEM);
+        if (fetcher->n_trust == 0)
+                log_warning("there is no CA certificate in %s: registries over https will be refused",
+                            *fetcher->config->ca_file ? fetcher->config->ca_file : FETCH_CA_DEFAULT);
+        return 0;
+}
+
 static int fetch_acquire(void *context)
 {
         Fetcher *fetcher = context;
@@ -56,16 +84,9 @@ static int fetch_acquire(void *context)
         /* Everything that libraries read from files or allocate once happens here, before confinement and before the forks. */
         if (OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG, NULL) != 1 || curl_global_init(CURL_GLOBAL_SSL) != 0)
                 return error_origin(-ENOSYS);
-        _cleanup_fd_ int ca_fd = hand_take_fd(fetcher->hand, "ca");
-        if (ca_fd < 0)
-                ca_fd = open(*fetcher->config->ca_file ? fetcher->config->ca_file : FETCH_CA_DEFAULT, O_RDONLY | O_CLOEXEC);
-        if (ca_fd >= 0) {
-                char path[64];
-                (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", ca_fd);
-                int r = fd_read_file(AT_FDCWD, path, FETCH_CA_MAX, &fetcher->ca, &fetcher->n_ca);
-                if (r < 0)
-                        return fold(r);
-        }
+        int r = fetch_load_trust(fetcher);
+        if (r)
+                return fold(r);
         size_t n = 0;
         if (fd_read_file(AT_FDCWD, "/etc/hosts", FETCH_HOSTS_MAX, &fetcher->hosts, &n) < 0)
                 fetcher->hosts = strdup("");
@@ -74,7 +95,12 @@ static int fetch_acquire(void *context)
 
 static int fetch_enter_child(void *context)
 {
-        return fold(policy_enter(POLICY_FETCH_CHILD, hand_config(((Fetcher *)context)->hand)));
+        int r = policy_enter(POLICY_FETCH_CHILD, hand_config(((Fetcher *)context)->hand));
+
+        if (r)
+                return fold(r);
+        /* A request ends with the hand that has to answer for it. */
+        return prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 ? error_origin(negative_errno()) : 0;
 }
 
 int main(int argc, char **argv)

@@ -2,75 +2,101 @@
 #include "services/imaged/fetch/fetch.h"
 
 #include <ctype.h>
-#include <stdio.h>
+#include <curl/curl.h>
 
-bool fetch_url_parse(const char *url, FetchUrl *ret)
+#define FETCH_URL_SHOWN_MAX 256
+
+/* Strings of libcurl's URL interface, freed its way. */
+static void fetch_url_partp(char **part)
 {
-        FetchUrl parsed = {0};
-        const char *p = url;
-        if (str_has_prefix(url, "https://"))
-                parsed.is_tls = true;
-        else if (!str_has_prefix(url, "http://"))
-                return false;
-        p += parsed.is_tls ? 8 : 7;
-        parsed.port = parsed.is_tls ? 443 : 80;
-        size_t n_authority = strcspn(p, "/?#"), n_host;
-        if (memchr(p, '@', n_authority) || strpbrk(url, " \t\r\n\\"))
-                return false;
-        const char *host = p, *port = NULL;
-        if (*p == '[') {
-                const char *end = memchr(p, ']', n_authority);
-                if (!end)
+        curl_free(*part);
+}
+
+static void fetch_url_handlep(CURLU **handle)
+{
+        curl_url_cleanup(*handle);
+}
+
+#define _cleanup_part_ _cleanup_(fetch_url_partp)
+
+void fetch_url_done(FetchUrl *url)
+{
+        free(url->text);
+        free(url->shown);
+        *url = FETCH_URL_NULL;
+}
+
+/* Lower case, brackets off, and only characters that names and addresses have: no percent signs, no zones. */
+static bool fetch_url_take_host(const char *host, char ret[FETCH_HOST_MAX])
+{
+        size_t n = strlen(host);
+        bool is_v6 = host[0] == '[';
+
+        if (is_v6) {
+                if (n < 4 || host[n - 1] != ']')
                         return false;
-                host = p + 1;
-                n_host = (size_t)(end - host);
-                port = end + 1 < p + n_authority ? end + 1 : NULL;
-        } else {
-                const char *colon = memchr(p, ':', n_authority);
-                n_host = colon ? (size_t)(colon - p) : n_authority;
-                port = colon;
+                host++;
+                n -= 2;
         }
-        if (n_host == 0 || n_host >= sizeof(parsed.host))
+        if (n == 0 || n >= FETCH_HOST_MAX)
                 return false;
-        for (size_t i = 0; i < n_host; i++)
-                parsed.host[i] = (char)tolower((unsigned char)host[i]);
-        if (port) {
-                char digits[8];
-                uint64_t number;
-                size_t n = n_authority - (size_t)(port - p) - 1;
-                if (*port != ':' || n == 0 || n >= sizeof(digits))
+        for (size_t i = 0; i < n; i++) {
+                char c = (char)tolower((unsigned char)host[i]);
+
+                if (!((c >= '0' && c <= '9') || (is_v6 ? (c >= 'a' && c <= 'f') || c == ':' || c == '.'
+                                                       : (c >= 'a' && c <= 'z') || c == '.' || c == '-' || c == '_')))
                         return false;
-                memcpy(digits, port + 1, n);
-                digits[n] = '\0';
-                if (!u64_parse(digits, 65535, &number) || number == 0)
-                        return false;
-                parsed.port = (uint16_t)number;
+                ret[i] = c;
         }
-        *ret = parsed;
+        ret[n] = 0;
+        return true;
+}
+
+static bool fetch_url_take(CURLU *handle, FetchUrl *ret)
+{
+        _cleanup_part_ char *scheme = NULL, *host = NULL, *port = NULL, *path = NULL, *zone = NULL, *user = NULL, *text = NULL;
+        char shown_path[FETCH_URL_SHOWN_MAX];
+        uint64_t number;
+
+        if (curl_url_get(handle, CURLUPART_SCHEME, &scheme, 0) || curl_url_get(handle, CURLUPART_HOST, &host, 0) ||
+            curl_url_get(handle, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) || curl_url_get(handle, CURLUPART_PATH, &path, 0) ||
+            curl_url_set(handle, CURLUPART_FRAGMENT, NULL, 0) || curl_url_get(handle, CURLUPART_URL, &text, 0))
+                return false;
+        if (curl_url_get(handle, CURLUPART_ZONEID, &zone, 0) == CURLUE_OK || curl_url_get(handle, CURLUPART_USER, &user, 0) == CURLUE_OK)
+                return false;
+        ret->is_tls = str_equal(scheme, "https");
+        if (!ret->is_tls && !str_equal(scheme, "http"))
+                return false;
+        if (!fetch_url_take_host(host, ret->host) || !u64_parse(port, UINT16_MAX, &number) || number == 0)
+                return false;
+        ret->port = (uint16_t)number;
+        str_printable(shown_path, sizeof(shown_path), path, strlen(path));
+        ret->text = strdup(text);
+        ret->shown = str_printf("%s://%s%s%s:%u%s", scheme, strchr(ret->host, ':') ? "[" : "", ret->host,
+                                strchr(ret->host, ':') ? "]" : "", ret->port, shown_path);
+        return ret->text && ret->shown;
+}
+
+bool fetch_url_parse(const char *base, const char *text, FetchUrl *ret)
+{
+        _cleanup_(fetch_url_handlep) CURLU *handle = curl_url();
+        _cleanup_(fetch_url_done) FetchUrl url = FETCH_URL_NULL;
+
+        if (!handle)
+                return false;
+        for (const char *c = text; *c; c++)
+                if (*c <= ' ' || *c == '\\' || *c == 0x7f)
+                        return false;
+        /* Set on top of the base, a relative reference is resolved (RFC 3986). */
+        if ((base && curl_url_set(handle, CURLUPART_URL, base, 0)) || curl_url_set(handle, CURLUPART_URL, text, 0) ||
+            !fetch_url_take(handle, &url))
+                return false;
+        *ret = url;
+        url = FETCH_URL_NULL;
         return true;
 }
 
 bool fetch_url_same_origin(const FetchUrl *a, const FetchUrl *b)
 {
         return a->is_tls == b->is_tls && a->port == b->port && str_equal(a->host, b->host);
-}
-
-char *fetch_url_join(const char *base, const char *location)
-{
-        FetchUrl ignored;
-        if (fetch_url_parse(location, &ignored))
-                return strdup(location);
-        const char *authority = strstr(base, "://");
-        if (!authority || strstr(location, "://") || strpbrk(location, " \t\r\n\\"))
-                return NULL;
-        size_t n_scheme = (size_t)(authority - base), n_origin = n_scheme + 3 + strcspn(authority + 3, "/?#");
-        if (str_has_prefix(location, "//"))
-                return str_printf("%.*s:%s", (int)n_scheme, base, location);
-        if (*location == '/')
-                return str_printf("%.*s%s", (int)n_origin, base, location);
-        /* Relative to the directory of the path. */
-        size_t n_path = n_origin + strcspn(base + n_origin, "?#");
-        while (n_path > n_origin && base[n_path - 1] != '/')
-                n_path--;
-        return str_printf("%.*s%s%s", (int)n_path, base, n_path == n_origin ? "/" : "", location);
 }
