@@ -30,7 +30,7 @@ int refusal_set(Refusal *refusal, uint32_t code, const char *format, ...) _print
 int rootfs_prepare(Setup *setup, const RootfsPrepare *verb, Refusal *refusal);
 int rootfs_remove(Setup *setup, const char *id, Refusal *refusal);
 int rootfs_list(Setup *setup, uint32_t offset, RootfsListed *listed, Refusal *refusal);
-/* The permit that rootfs_prepare() kept; verified again. */
+/* The permit that rootfs_prepare() checked and kept. */
 int rootfs_permit(Setup *setup, const char *id, Permit *permit, Refusal *refusal);
 
 int log_file_open(Setup *setup, const char *id, int *ret_fd, Refusal *refusal);
