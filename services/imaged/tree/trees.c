@@ -227,32 +227,55 @@ static void trees_closedir(DIR **dir)
                 (void)closedir(*dir);
 }
 
-static int trees_opendir(int kind_fd, DIR **ret)
+/* NULL with errno. */
+static DIR *trees_opendir(int kind_fd)
 {
-        _cleanup_fd_ int fd = openat(kind_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        int fd = openat(kind_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 
-        *ret = fd < 0 ? NULL : fdopendir(fd);
-        if (!*ret)
-                return error_origin(negative_errno());
-        (void)TAKE_FD(fd);
-        return 0;
+        if (!dir)
+                (void)fd_close(fd);
+        return dir;
 }
 
 int trees_sweep(const Trees *trees)
 {
         for (uint32_t kind = TREE_KIND_LAYER; kind < TREES_KINDS; kind++) {
-                _cleanup_(trees_closedir) DIR *dir = NULL;
-                int r;
+                _cleanup_(trees_closedir) DIR *dir = trees_opendir(trees->kind_fds[kind]);
 
-                r = trees_opendir(trees->kind_fds[kind], &dir);
-                if (r)
-                        return fold(r);
+                if (!dir)
+                        return error_origin(negative_errno());
                 for (const struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
-                        r = trees_sweep_name(trees, kind, entry->d_name);
+                        int r = trees_sweep_name(trees, kind, entry->d_name);
                         if (r)
                                 return fold(r);
                 }
         }
+        return 0;
+}
+
+typedef struct TreesNames {
+        char *bytes; /* owned; ID_LENGTH each, without terminators */
+        size_t n, room;
+} TreesNames;
+
+static void trees_names_done(TreesNames *names)
+{
+        free(names->bytes);
+}
+
+static int trees_names_add(TreesNames *names, const char *name)
+{
+        if (names->n == names->room) {
+                size_t room = MAX2(names->room * 2, 512);
+                char *more = reallocarray(names->bytes, room, ID_LENGTH);
+
+                if (!more)
+                        return error_origin(-ENOMEM);
+                names->bytes = more;
+                names->room = room;
+        }
+        memcpy(names->bytes + names->n++ * ID_LENGTH, name, ID_LENGTH);
         return 0;
 }
 
@@ -263,32 +286,22 @@ static int trees_compare(const void *a, const void *b)
 
 int trees_list(const Trees *trees, const TreeList *which, TreeListed *ret)
 {
-        _cleanup_(trees_closedir) DIR *dir = NULL;
-        _cleanup_free_ char(*names)[ID_LENGTH] = NULL;
-        size_t n = 0, room = 0;
-        int r;
+        _cleanup_(trees_closedir) DIR *dir = trees_opendir(trees->kind_fds[which->kind]);
+        _cleanup_(trees_names_done) TreesNames names = {0};
 
-        r = trees_opendir(trees->kind_fds[which->kind], &dir);
-        if (r)
-                return fold(r);
+        if (!dir)
+                return error_origin(negative_errno());
         for (const struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
-                if (!id_is_valid(entry->d_name))
-                        continue;
-                if (n == room) {
-                        room = MAX2(room * 2, 512);
-                        char(*more)[ID_LENGTH] = reallocarray(names, room, sizeof(*names));
-                        if (!more)
-                                return error_origin(-ENOMEM);
-                        names = more;
-                }
-                memcpy(names[n++], entry->d_name, ID_LENGTH);
+                int r = id_is_valid(entry->d_name) ? trees_names_add(&names, entry->d_name) : 0;
+                if (r)
+                        return fold(r);
         }
-        if (n > 0)
-                qsort(names, n, sizeof(*names), trees_compare);
+        if (names.n > 0)
+                qsort(names.bytes, names.n, ID_LENGTH, trees_compare);
         *ret = (TreeListed){0};
-        for (size_t i = which->offset; i < n && ret->n < TREE_LIST_MAX; i++)
-                memcpy(ret->names[ret->n++], names[i], ID_LENGTH);
-        ret->more = which->offset + (uint64_t)ret->n < n;
+        for (size_t i = which->offset; i < names.n && ret->n < TREE_LIST_MAX; i++)
+                memcpy(ret->names[ret->n++], names.bytes + i * ID_LENGTH, ID_LENGTH);
+        ret->more = which->offset + (uint64_t)ret->n < names.n;
         return 0;
 }
 
