@@ -24,8 +24,10 @@ typedef struct ConfigCommon {
         char stream_url[CONFIG_NAME_MAX + 16]; /* "http://127.0.0.1:12345": what URLs of exec, attach, port-forward begin with */
 } ConfigCommon;
 
-/* The daemons' own cgroup (v2) in standalone mode: <cgroup_root>/<instance>bulkhead-daemons. */
+/* Cgroups (v2) of ours, as <cgroup_root>/<instance><name>: the daemons' in standalone mode, made by linkd, and the one in which
+ * containerd-launch gives every shim its own. */
 #define CONFIG_CGROUP_DAEMONS "bulkhead-daemons"
+#define CONFIG_CGROUP_SHIMS "bulkhead-shims"
 
 typedef struct ConfigGatewayd {
         char runtime_version[CONFIG_NAME_MAX];

@@ -72,6 +72,7 @@ static void control_terminate(ControlFrame *f)
         case CONTROL_PLAN:
                 TERMINATE(f->plan.libexec_dir);
                 TERMINATE(f->plan.cgroup_dir);
+                TERMINATE(f->plan.shims_dir);
                 TERMINATE(f->plan.socket_path);
                 break;
         case CONTROL_STATE:

@@ -119,6 +119,7 @@ typedef struct ControlKept {
 typedef struct ControlPlan {
         char libexec_dir[CONFIG_PATH_MAX];
         char cgroup_dir[CONFIG_PATH_MAX];  /* the daemons' cgroup (v2), "" for none */
+        char shims_dir[CONFIG_PATH_MAX];   /* the shims', removed with it at the end if it is empty */
         char socket_path[CONFIG_PATH_MAX]; /* removed at the end */
 } ControlPlan;
 

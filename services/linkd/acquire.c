@@ -11,6 +11,7 @@
 #include "services/linkd/linkd.h"
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/socket.h>
@@ -208,11 +209,46 @@ static int acquire_ca(Linkd *linkd, const LinkdConfig *config)
         return r ? fold(r) : 0;
 }
 
+/* Permits lie beside the containers that they were sealed for, and containers outlive the suite: so the keys last as long as
+ * the boot, in a file of root's on the runtime directory's tmpfs. */
+typedef struct AcquireKeys {
+        char boot_id[40];
+        uint8_t keys[CONTROL_KEY_N][CONTROL_KEY_BYTES];
+} AcquireKeys;
+
+static int acquire_keys(Linkd *linkd, const LinkdConfig *config)
+{
+        char path[CONFIG_PATH_MAX * 2];
+        AcquireKeys file = {0};
+        struct stat st;
+
+        (void)snprintf(path, sizeof(path), "%s/keys", config->common.runtime_dir);
+        _cleanup_fd_ int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (fd < 0 || fstat(fd, &st) < 0)
+                return error_origin(negative_errno());
+        if (!S_ISREG(st.st_mode) || st.st_uid != 0 || st.st_mode & 0077) {
+                log_error("%s must be a file that root alone can read: remove it when no container of ours runs", path);
+                return error_origin(-EPERM);
+        }
+        if (pread(fd, &file, sizeof(file), 0) != sizeof(file) || !str_equal(file.boot_id, config->common.boot_id) ||
+            !file.boot_id[0]) {
+                (void)str_copy(file.boot_id, sizeof(file.boot_id), config->common.boot_id);
+                randombytes_buf(file.keys, sizeof(file.keys));
+                if (pwrite(fd, &file, sizeof(file), 0) != sizeof(file))
+                        return error_origin(-EIO);
+        }
+        memcpy(linkd->memory->keys, file.keys, sizeof(file.keys));
+        explicit_bzero(&file, sizeof(file));
+        return 0;
+}
+
 int linkd_acquire(Linkd *linkd, LinkdConfig *config)
 {
         int r = acquire_directories(config);
         if (r == 0)
                 r = acquire_lock(linkd, config);
+        if (r == 0)
+                r = acquire_keys(linkd, config);
         if (r == 0)
                 r = acquire_cri_listener(linkd, config);
         if (r == 0)

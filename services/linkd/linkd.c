@@ -53,17 +53,19 @@ static int linkd_own_dir(const Linkd *linkd, char to[CONFIG_PATH_MAX])
 
 /* The daemons' own cgroup, apart from that of whoever called us, and from those of shims and containers. Without a hierarchy
  * that can be written, they stay where linkd-start is. */
-static void linkd_make_cgroup(const LinkdConfig *config, char to[CONFIG_PATH_MAX])
+static void linkd_make_cgroup(const LinkdConfig *config, ControlPlan *plan)
 {
-        to[0] = '\0';
-        if (!config->containerd.cgroup_root[0])
+        const char *root = config->containerd.cgroup_root, *instance = config->common.instance;
+        size_t size = sizeof(plan->cgroup_dir);
+
+        if (!root[0])
                 return;
-        int n = snprintf(to, CONFIG_PATH_MAX, "%s/%s" CONFIG_CGROUP_DAEMONS, config->containerd.cgroup_root,
-                         config->common.instance);
-        if (n >= CONFIG_PATH_MAX || (mkdir(to, 0755) < 0 && errno != EEXIST)) {
-                log_warning("cannot make cgroup %s (%s): the daemons stay in the cgroup of whoever started them", to,
-                            strerror(errno));
-                to[0] = '\0';
+        int n = snprintf(plan->cgroup_dir, size, "%s/%s" CONFIG_CGROUP_DAEMONS, root, instance);
+        (void)snprintf(plan->shims_dir, size, "%s/%s" CONFIG_CGROUP_SHIMS, root, instance);
+        if ((size_t)n >= size || (mkdir(plan->cgroup_dir, 0755) < 0 && errno != EEXIST)) {
+                log_warning("cannot make cgroup %s (%s): the daemons stay in the cgroup of whoever started them",
+                            plan->cgroup_dir, strerror(errno));
+                plan->cgroup_dir[0] = '\0';
         }
 }
 
@@ -93,10 +95,9 @@ static int linkd_found(Linkd *linkd, ControlPlan *plan)
                 log_debug("%s", error_trace());
                 return CONFIG_E_INVALID;
         }
-        randombytes_buf(memory->keys, sizeof(memory->keys));
         (void)str_copy(plan->libexec_dir, sizeof(plan->libexec_dir), memory->in_force.common.libexec_dir);
         (void)str_copy(plan->socket_path, sizeof(plan->socket_path), memory->in_force.socket_path);
-        linkd_make_cgroup(&memory->in_force, plan->cgroup_dir);
+        linkd_make_cgroup(&memory->in_force, plan);
         memory->size = sizeof(*memory);
         memory->magic = LINKD_MEMORY_MAGIC;
         return 0;

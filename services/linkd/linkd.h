@@ -104,7 +104,7 @@ int linkd_probe(LinkdConfig *config, const char *own_libexec_dir);
 /* The group of the CRI socket; 0 or -errno (already logged). */
 int linkd_probe_group(const LinkdConfig *config, uint32_t *ret);
 
-/* acquire.c: directories, lock, listeners, CA bundle; as root, before confinement. Says in the log what is wrong. */
+/* acquire.c: directories, lock, keys, listeners, CA bundle; as root, before confinement. Says in the log what is wrong. */
 int linkd_acquire(Linkd *linkd, LinkdConfig *config);
 int linkd_keep(Linkd *linkd, const char *name, int fd); /* takes the fd */
 int linkd_kept(const Linkd *linkd, const char *name);   /* borrowed, -1 */

@@ -21,7 +21,8 @@
 
 static int start_send(Start *start, ControlType type, const void *body, int fd)
 {
-        int r = control_send(start->children[PROCESS_LINKD].channel_fd, type, body, NULL, 0, fd);
+        int channel_fd = start->children[PROCESS_LINKD].channel_fd;
+        int r = channel_fd < 0 ? CONTROL_E_EOF : control_send(channel_fd, type, body, NULL, 0, fd);
         return r < 0 ? fold(r) : 0; /* linkd died meanwhile: its next life is told everything again */
 }
 
@@ -224,8 +225,9 @@ static int start_run(Start *start)
         start_stop_all(start);
         if (start->plan.socket_path[0])
                 (void)unlink(start->plan.socket_path);
-        if (start->plan.cgroup_dir[0])
-                (void)rmdir(start->plan.cgroup_dir);
+        /* While containers run, their shims keep the second one. */
+        if (start->plan.cgroup_dir[0] && rmdir(start->plan.cgroup_dir) == 0)
+                (void)rmdir(start->plan.shims_dir);
         return r;
 }
 
@@ -266,9 +268,10 @@ static bool start_read_arguments(Start *start, int argc, char **argv)
                         start->config = argv[i + 1];
                 else if (str_equal(argv[i], "--libexec") && str_copy(start->own_dir, sizeof(start->own_dir), argv[i + 1]))
                         continue;
-                else if (str_equal(argv[i], "--ready-fd") && u64_parse(argv[i + 1], 1 << 20, &n))
+                else if (str_equal(argv[i], "--ready-fd") && u64_parse(argv[i + 1], 1 << 20, &n)) {
                         start->ready_fd = fcntl((int)n, F_SETFD, FD_CLOEXEC) == 0 ? (int)n : -1;
-                else if (!str_equal(argv[i], "--set"))
+                        argv[i + 1][0] = '\0'; /* means nothing to linkd */
+                } else if (!str_equal(argv[i], "--set"))
                         return false;
         }
         return true;
