@@ -91,7 +91,7 @@ typedef struct TreeWritable {
 } TreeWritable;
 
 /* /etc/passwd and /etc/group of the image, in a jail. Empty names mean uid/gid are given instead. A name that is not there, or one
- * that begins like a number, is NOT_FOUND or INVALID_ARGUMENT; a uid that is not there is uid_known 0 with group 0. groups are
+ * that begins like a number, is INVALID_ARGUMENT; a uid that is not there is uid_known 0 with group 0. groups are
  * the memberships besides gid. */
 typedef struct TreeUser {
         uint32_t n_layers;

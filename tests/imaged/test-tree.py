@@ -696,13 +696,14 @@ def users_are_found(hand):
     found = user(hand, [layer], user="last").body
     need((found["uid"], found["gid"], found["home"]) == (7, 8, ""), found)
     for name in ("nobody", "short", "big", "neg", "app ", "App"):
-        need(user(hand, [layer], user=name).code == NOT_FOUND, name)
+        answer = user(hand, [layer], user=name)
+        need(answer.code == INVALID and "has no user" in answer.text, answer)
     for name in ("1000", "0", "+0", "-1", "4294967296", "a:b"):
         need(user(hand, [layer], user=name).code == INVALID, name)
-    need(user(hand, [layer], uid=0, group="none").code == NOT_FOUND, "a group that is not there")
+    need(user(hand, [layer], uid=0, group="none").code == INVALID, "a group that is not there")
     need(user(hand, [layer], uid=0, group="1000").code == INVALID, "a group that is a number")
     need(user(hand, [layer]).code == INVALID, "nobody at all")
-    need(user(hand, [], uid=3).body["uid"] == 3 and user(hand, [], user="x").code == NOT_FOUND, "no layers")
+    need(user(hand, [], uid=3).body["uid"] == 3 and user(hand, [], user="x").code == INVALID, "no layers")
 
 
 def users_of_hostile_images(hand):
@@ -715,13 +716,13 @@ def users_of_hostile_images(hand):
     with open(CANARY + "/f", "w", encoding="ascii") as out:
         out.write("canary:x:1:1::/:/bin/sh\n")
     cases = (
-        ("out", oci.symlink("etc/passwd", CANARY + "/f"), NOT_FOUND), ("dotdot", oci.symlink("etc/passwd", ".." * 1 + "/../.." + CANARY + "/f"), NOT_FOUND),
+        ("out", oci.symlink("etc/passwd", CANARY + "/f"), INVALID), ("dotdot", oci.symlink("etc/passwd", ".." * 1 + "/../.." + CANARY + "/f"), INVALID),
         ("fifo", oci.fifo("etc/passwd"), INVALID), ("directory", oci.directory("etc/passwd/"), INVALID),
-        ("loop", oci.symlink("etc/passwd", "passwd"), INVALID), ("proc", oci.symlink("etc/passwd", "/proc/self/environ"), NOT_FOUND),
+        ("loop", oci.symlink("etc/passwd", "passwd"), INVALID), ("proc", oci.symlink("etc/passwd", "/proc/self/environ"), INVALID),
         ("large", oci.file("etc/passwd", bytes(11 << 20)), INVALID), ("lines", oci.file("etc/passwd", "x\n" * 70000), INVALID),
-        ("long line", oci.file("etc/passwd", "canary:" + "x" * 100000), NOT_FOUND),
-        ("nul", oci.file("etc/passwd", b"canary:x:1:1:\0:/:/bin/sh\n"), NOT_FOUND),
-        ("return", oci.file("etc/passwd", b"canary:x:1:1::/:/bin/sh\r\n"), NOT_FOUND),
+        ("long line", oci.file("etc/passwd", "canary:" + "x" * 100000), INVALID),
+        ("nul", oci.file("etc/passwd", b"canary:x:1:1:\0:/:/bin/sh\n"), INVALID),
+        ("return", oci.file("etc/passwd", b"canary:x:1:1::/:/bin/sh\r\n"), INVALID),
     )
     for name, entry, code in cases:
         layer = Layer(oci.tar(entry))
@@ -737,7 +738,7 @@ def users_of_hostile_images(hand):
     # A layer hides the one below it.
     top = Layer(oci.tar(oci.file("etc/.wh.passwd")))
     need(unpack(hand, top).code == OK, "unpacking")
-    need(user(hand, [many, top], user="canary").code == NOT_FOUND, "a whiteout of passwd")
+    need(user(hand, [many, top], user="canary").code == INVALID, "a whiteout of passwd")
     deep = [Layer(oci.tar(oci.file("l%d" % i, "x"))) for i in range(127)]
     for layer in deep:
         need(unpack(hand, layer).code == OK, "unpacking")

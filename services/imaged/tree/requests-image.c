@@ -53,7 +53,7 @@ int on_tree_user(void *context, int edge_fd, HandRequest *request)
                 /* An image without layers has no files. */
                 TreeUserFound found = {.uid = user->uid, .gid = user->gid == UINT32_MAX ? 0 : user->gid};
                 if (*user->user || *user->group || user->uid == UINT32_MAX)
-                        r = hand_fail(edge_fd, request, GRPC_STATUS_NOT_FOUND, "the image has no layers, so no user \"%s\"",
+                        r = hand_fail(edge_fd, request, GRPC_STATUS_INVALID_ARGUMENT, "the image has no layers, so no user \"%s\"",
                                       *user->user ? user->user : user->group);
                 else
                         r = hand_reply(edge_fd, request, &found, NULL, 0);

@@ -60,7 +60,8 @@ static void users_are_refused(void)
                 TreeUser request = {.uid = UINT32_MAX, .gid = UINT32_MAX};
                 (void)snprintf(request.user, sizeof(request.user), "%s", absent[i]);
                 assert_eq_int(users_ask(&request, &report), REPORT_E_FAILED);
-                assert_eq_int(report.code, GRPC_STATUS_NOT_FOUND);
+                assert_eq_int(report.code, GRPC_STATUS_INVALID_ARGUMENT);
+                assert_true(strstr(report.text, "has no user") != NULL);
         }
         for (size_t i = 0; i < ARRAY_SIZE(invalid); i++) {
                 TreeUser request = {.uid = UINT32_MAX, .gid = UINT32_MAX};
@@ -73,7 +74,8 @@ static void users_are_refused(void)
         }
         assert_eq_int(users_ask(&(TreeUser){.uid = UINT32_MAX, .gid = 0}, &report), REPORT_E_FAILED);
         assert_eq_int(users_ask(&(TreeUser){.uid = 0, .gid = UINT32_MAX, .group = "none"}, &report), REPORT_E_FAILED);
-        assert_eq_int(report.code, GRPC_STATUS_NOT_FOUND);
+        assert_eq_int(report.code, GRPC_STATUS_INVALID_ARGUMENT);
+        assert_true(strstr(report.text, "has no group") != NULL);
 }
 
 static void paths_are_normalised(void)

@@ -191,7 +191,7 @@ static int users_find_groups(const char *group, size_t n, const char *name, Tree
                 char shown[128];
 
                 str_printable(shown, sizeof(shown), name, strlen(name));
-                return report_fail(report, GRPC_STATUS_NOT_FOUND, "the image's /etc/group has no group \"%s\"", shown);
+                return report_fail(report, GRPC_STATUS_INVALID_ARGUMENT, "the image's /etc/group has no group \"%s\"", shown);
         }
         if (!found->username[0])
                 return 0;
@@ -232,7 +232,7 @@ int users_find(const char *passwd, size_t n_passwd, const char *group, size_t n_
                 char shown[128];
 
                 str_printable(shown, sizeof(shown), request->user, strlen(request->user));
-                return report_fail(report, GRPC_STATUS_NOT_FOUND, "the image's /etc/passwd has no user \"%s\"", shown);
+                return report_fail(report, GRPC_STATUS_INVALID_ARGUMENT, "the image's /etc/passwd has no user \"%s\"", shown);
         }
         if (!*request->group && request->gid != UINT32_MAX)
                 found->gid = request->gid;

@@ -14,5 +14,5 @@
  * terminated. 0 or REPORT_E_FAILED. */
 int users_read(int image_fd, const char *path, char **ret, size_t *ret_n, Report *report);
 
-/* Fills report->user. 0 or REPORT_E_FAILED: NOT_FOUND for a name that is not there. The request's strings are terminated. */
+/* Fills report->user. 0 or REPORT_E_FAILED: INVALID_ARGUMENT for a name that is not there. The request's strings are terminated. */
 int users_find(const char *passwd, size_t n_passwd, const char *group, size_t n_group, const TreeUser *request, Report *report);
