@@ -7,7 +7,7 @@
 #include "ipc/decode.h"
 #include "lib/list.h"
 #include "lib/strings.h"
-#include "ipc/fingerprint.h"
+#include "services/fingerprint.h"
 
 typedef struct Containerd Containerd;
 typedef struct Container Container;
