@@ -16,6 +16,8 @@
 
 #define PLACE_CGROUP_TRIES 500
 #define PLACE_CGROUP_WAIT_USEC 2000
+#define PLACE_MADE_TRIES 1000
+#define PLACE_MADE_WAIT_USEC 5000
 
 static const struct {
         const char *directory, *suffix;
@@ -73,6 +75,39 @@ int place_remove_cgroup(int cgroup_fd, const char *id)
                 (void)usleep(PLACE_CGROUP_WAIT_USEC);
         }
         return cgroup_fd < 0 ? 0 : -EBUSY;
+}
+
+/* Somebody lives in the shim's cgroup. */
+static bool place_cgroup_is_populated(int cgroup_fd, const char *id)
+{
+        char path[ID_LENGTH + 16], text[128] = "";
+        (void)snprintf(path, sizeof(path), "%.64s/cgroup.events", id);
+        _cleanup_fd_ int fd = cgroup_fd < 0 ? -1 : openat(cgroup_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        return fd >= 0 && read(fd, text, sizeof(text) - 1) > 0 && strstr(text, "populated 1");
+}
+
+void place_wait_made(const ConfigCommon *common, int cgroup_fd, const char *id)
+{
+        for (int i = 0; i < PLACE_MADE_TRIES; i++) {
+                ExitRecord record = {0};
+                _cleanup_fd_ int fd = place_open_record(common, id, O_RDONLY);
+                if (fd < 0 || pread(fd, &record, sizeof(record), 0) < 0 || record.state != EXIT_STATE_NONE ||
+                    !place_cgroup_is_populated(cgroup_fd, id))
+                        return;
+                (void)usleep(PLACE_MADE_WAIT_USEC);
+        }
+}
+
+/* The OCI runtimes let a created container wait on this pipe, and take it away when it is started. */
+bool place_is_started(const ConfigCommon *common, const char *id)
+{
+        char path[PLACE_PATH_MAX];
+        struct stat st;
+        place_path(path, common, PLACE_OCI, id, "");
+        if (lstat(path, &st) < 0)
+                return false;
+        place_path(path, common, PLACE_OCI, id, "/exec.fifo");
+        return lstat(path, &st) < 0 && errno == ENOENT;
 }
 
 int place_socket(const ConfigCommon *common, const char *id, bool create, int *ret_fd)

@@ -27,6 +27,10 @@ int place_make_directories(const ConfigCommon *common);
 int place_make_cgroup(const ConfigCommon *common, const char *cgroup_root, int *ret_fd);
 /* Ends what is left in the shim's cgroup, and removes it. 0, or -EBUSY if that does not end. */
 int place_remove_cgroup(int cgroup_fd, const char *id);
+/* While its shim is still at the runtime's create: half made, neither of them could be taken away. Not for ever. */
+void place_wait_made(const ConfigCommon *common, int cgroup_fd, const char *id);
+/* It was started before: by a launch that was killed before it could say so. */
+bool place_is_started(const ConfigCommon *common, const char *id);
 /* A socket at PLACE_SHIM: listening (create) or connected. -ENOENT, -ECONNREFUSED: nobody listens there. */
 int place_socket(const ConfigCommon *common, const char *id, bool create, int *ret_fd);
 /* Everything but PLACE_OCI and what is containerd-setup's; the exit record last. What is not there is fine. 0 or -errno. */
