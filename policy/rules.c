@@ -159,6 +159,13 @@ static const Rule rules_pipes[] = {
 };
 SET(pipes);
 
+/* From linux/pidfd.h of Linux 6.15: a struct of 64 bytes. */
+#define RULES_PIDFD_GET_INFO _IOC(_IOC_READ | _IOC_WRITE, 0xff, 11, 64)
+static const Rule rules_pidfds[] = {
+        ALLOW_IF("ioctl", 1, U32, RULES_PIDFD_GET_INFO, "how a container ended whose shim is gone"),
+};
+SET(pidfds);
+
 static const Rule rules_terminal[] = {
         ALLOW_IF("ioctl", 1, U32, TIOCSWINSZ, "the window of a session changed"),
 };
@@ -429,7 +436,7 @@ const RuleSet *const rule_sets[POLICY_N][RULE_SETS_MAX] = {
         [POLICY_SANDBOXD] = SETS(&set_loop, &set_files),
         [POLICY_SANDBOXD_SETUP] = SETS(&set_files, &set_mounts, &set_namespaces, &set_fork, &set_restrict,
                                        &set_drop, &set_processes, &set_pipes, &set_network_setup, &set_pod),
-        [POLICY_CONTAINERD] = SETS(&set_loop, &set_files, &set_pipes),
+        [POLICY_CONTAINERD] = SETS(&set_loop, &set_files, &set_pipes, &set_pidfds),
         [POLICY_CONTAINERD_SETUP] = SETS(&set_files, &set_trees, &set_mounts, &set_namespaces, &set_fork, &set_restrict,
                                          &set_drop, &set_processes, &set_pipes),
         [POLICY_CONTAINERD_SHIM] = SETS(&set_shim, &set_terminal),

@@ -26,6 +26,7 @@ struct Attach {
         Container *container; /* borrowed; owns us */
         struct event *ended;  /* owned; the pidfd is readable */
         uint32_t n_codes;
+        bool is_watching;
 };
 
 enum { ATTACH_RECONNECT, ATTACH_STATUS, ATTACH_RECORD, ATTACH_WATCH, ATTACH_CODE, ATTACH_LOOK, ATTACH_N };
@@ -141,6 +142,12 @@ static const Step *attach_watch(Operation *operation)
         Attach *attach = attach_of(operation);
         Container *container = attach->container;
 
+        attach->is_watching = true;
+        int r = container->stop_deadline_usec > 0 && !container->stop ? stop_again(container) : 0;
+        if (r == 0)
+                r = recover_on_attached(container->containerd);
+        if (r < 0)
+                return operation_break(operation, fold(r));
         if (container->pidfd < 0)
                 return &attach_steps[ATTACH_LOOK];
         attach->ended = event_new(container->containerd->base, container->pidfd, EV_READ, attach_on_pidfd, attach);
@@ -208,12 +215,17 @@ static int attach_done(Operation *operation)
                 r = log_link_begin(container);
                 if (r == 0 && container->state == CONTAINER_STATE_STARTING && !container->start)
                         r = start_again(container);
-                if (r == 0 && container->stop_deadline_usec > 0)
+                if (r == 0 && container->stop_deadline_usec > 0 && !container->stop)
                         r = stop_again(container);
         }
         if (r == 0)
                 r = recover_on_attached(containerd);
         return r < 0 ? fold(r) : 0;
+}
+
+bool attach_is_open(const Container *container)
+{
+        return container->attach && !container->attach->is_watching;
 }
 
 Attach *attach_free(Attach *attach)

@@ -9,4 +9,6 @@
 
 /* If it is not under way already. 0 or -errno. */
 int attach_begin(Container *container);
+/* Nothing is known yet about the container; false also where its shim is gone and its process is watched. */
+bool attach_is_open(const Container *container);
 Attach *attach_free(Attach *attach);

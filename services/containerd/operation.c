@@ -18,7 +18,8 @@ const Step *operation_break(Operation *operation, int r)
 
 int operation_run(Operation *operation, const Step *step)
 {
-        if (operation->timer)
+        /* Whoever goes on does not sleep any more; an answer that ends in sleep comes here with STEP_WAIT. */
+        if (operation->timer && step->run)
                 (void)event_del(operation->timer);
         while (step->run) {
                 if (operation->step != step) {

@@ -272,7 +272,7 @@ int recover_on_attached(Containerd *containerd)
                 return 0;
         for (size_t i = 0; i < containerd->containers.n; i++) {
                 const Container *container = containerd->containers.items[i];
-                if (container->attach && container->state != CONTAINER_STATE_EXITED)
+                if (attach_is_open(container) && container->state != CONTAINER_STATE_EXITED)
                         return 0;
         }
         recover_set_ready(containerd, "all of them are known");

@@ -24,6 +24,7 @@ struct Remove {
         Waiters creators;      /* CreateContainer whose work is undone */
         Failure create_failure; /* what the creators get */
         Failure failure;       /* of the removal */
+        bool is_undo;
 };
 
 enum {
@@ -31,6 +32,7 @@ enum {
         REMOVE_LOG,
         REMOVE_LAUNCH,
         REMOVE_ROOTFS,
+        REMOVE_LAUNCH_AGAIN,
         REMOVE_WRITABLE,
         REMOVE_IMAGE,
         REMOVE_LEASE,
@@ -109,6 +111,13 @@ static const Step *remove_rootfs(Operation *operation)
                                   0, OPERATION_TIMEOUT_USEC);
 }
 
+/* A child of launch that was asked before a crash may only now have come to making the container. Without its root file system no
+ * other can. */
+static const Step *remove_launch_again(Operation *operation)
+{
+        return container_of(operation, Remove, operation)->is_undo ? remove_launch(operation) : operation->step + 1;
+}
+
 static const Step *remove_writable(Operation *operation)
 {
         Remove *remove = container_of(operation, Remove, operation);
@@ -171,6 +180,7 @@ static const Step remove_steps[REMOVE_N] = {
         [REMOVE_LOG] = {.name = "log", .run = remove_log, .answered = remove_on_done},
         [REMOVE_LAUNCH] = {.name = "OCI runtime", .run = remove_launch, .answered = remove_on_done},
         [REMOVE_ROOTFS] = {.name = "root file system", .run = remove_rootfs, .answered = remove_on_done},
+        [REMOVE_LAUNCH_AGAIN] = {.name = "OCI runtime, again", .run = remove_launch_again, .answered = remove_on_done},
         [REMOVE_WRITABLE] = {.name = "writable layer", .run = remove_writable, .answered = remove_on_writable},
         [REMOVE_IMAGE] = {.name = "image", .run = remove_image, .answered = remove_on_done},
         [REMOVE_LEASE] = {.name = "lease on the pod", .run = remove_lease, .answered = remove_on_lease},
@@ -315,6 +325,7 @@ int remove_undo(Container *container, RemoveFrom from, Waiters *waiters, const F
         int r = remove_new(container, &remove);
         if (r < 0)
                 return fold(r);
+        remove->is_undo = from == REMOVE_FROM_LAUNCH;
         remove->creators = *waiters;
         remove->create_failure = *failure;
         *waiters = (Waiters){0};

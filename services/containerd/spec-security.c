@@ -72,6 +72,19 @@ static int spec_check_capabilities(const SpecInput *input, Failure *failure)
                                                    asked->n_add_ambient_capabilities);
 }
 
+/* The pod has to be one for it: its own namespaces and profile were made for that (as containerd has it). */
+static int spec_check_privileged(const SpecInput *input, Failure *failure)
+{
+        const Runtime__V1__LinuxPodSandboxConfig *pod = input->pod ? input->pod->linux : NULL;
+
+        if (!spec_context(input)->privileged || !input->pod)
+                return 0;
+        if (pod && pod->security_context && pod->security_context->privileged)
+                return 0;
+        return spec_refuse(input, failure, "privileged: its pod is not privileged; run the pod with "
+                                           "linux.security_context.privileged, or the container without");
+}
+
 static int spec_check_seccomp(const SpecInput *input, Failure *failure)
 {
         const Runtime__V1__LinuxContainerSecurityContext *context = spec_context(input);
@@ -156,7 +169,9 @@ int spec_check_security(const SpecInput *input, Failure *failure)
 {
         const Runtime__V1__LinuxContainerSecurityContext *context = spec_context(input);
 
-        int r = spec_check_capabilities(input, failure);
+        int r = spec_check_privileged(input, failure);
+        if (r == 0)
+                r = spec_check_capabilities(input, failure);
         if (r == 0)
                 r = spec_check_seccomp(input, failure);
         if (r == 0)
