@@ -176,7 +176,7 @@ static int pull_import_on_index(void *userdata, const Answer *answer)
         ImportQueue *queue = pull->import;
         pull->call = 0;
         if (answer->outcome != 0)
-                return fold(pull_fail(pull, GRPC_STATUS_INVALID_ARGUMENT, answer->text));
+                return fold(pull_fail(pull, answer->code, answer->text));
         const Bulkhead__ImagedParse__ParseManifestResponse *parsed =
                 container_of(answer->frame->message, Bulkhead__ImagedParse__ParseManifestResponse, base);
         for (size_t i = 0; i < parsed->n_manifests; i++) {
@@ -198,7 +198,7 @@ static int pull_import_on_archive(void *userdata, const Answer *answer)
         ImportQueue *queue = pull->import;
         pull->call = 0;
         if (answer->outcome != 0)
-                return fold(pull_fail(pull, GRPC_STATUS_INVALID_ARGUMENT, answer->text));
+                return fold(pull_fail(pull, answer->code, answer->text));
         const Bulkhead__ImagedParse__ParseArchiveResponse *parsed =
                 container_of(answer->frame->message, Bulkhead__ImagedParse__ParseArchiveResponse, base);
         for (size_t i = 0; i < parsed->n_images; i++) {

@@ -280,7 +280,7 @@ static int pull_on_config_parsed(void *userdata, const Answer *answer)
         Pull *pull = userdata;
         pull->call = 0;
         if (answer->outcome != 0)
-                return fold(pull_fail(pull, GRPC_STATUS_INVALID_ARGUMENT, answer->text));
+                return fold(pull_fail(pull, answer->code, answer->text));
         const Bulkhead__ImagedParse__ParseConfigResponse *parsed =
                 container_of(answer->frame->message, Bulkhead__ImagedParse__ParseConfigResponse, base);
         if (!parsed->config || parsed->n_diff_ids != pull->n_layers) {
@@ -309,7 +309,7 @@ static int pull_on_config(void *userdata, TransferResult *result)
         char text[700];
         if (result->outcome != 0 || result->http_status / 100 != 2) {
                 (void)snprintf(text, sizeof(text), "%s (HTTP %u)", result->text, result->http_status);
-                return fold(pull_fail(pull, GRPC_STATUS_UNAVAILABLE, text));
+                return fold(pull_fail(pull, result->outcome == TRANSFER_E_TOO_LARGE ? GRPC_STATUS_INVALID_ARGUMENT : GRPC_STATUS_UNAVAILABLE, text));
         }
         if (pull->has_config_digest && memcmp(result->digest, pull->config_digest, 32) != 0)
                 return fold(pull_fail(pull, GRPC_STATUS_INVALID_ARGUMENT,
@@ -406,7 +406,7 @@ static int pull_on_manifest_parsed(void *userdata, const Answer *answer)
         Pull *pull = userdata;
         pull->call = 0;
         if (answer->outcome != 0)
-                return fold(pull_fail(pull, GRPC_STATUS_INVALID_ARGUMENT, answer->text));
+                return fold(pull_fail(pull, answer->code, answer->text));
         const Bulkhead__ImagedParse__ParseManifestResponse *parsed =
                 container_of(answer->frame->message, Bulkhead__ImagedParse__ParseManifestResponse, base);
         if (parsed->kind == BULKHEAD__IMAGED_PARSE__PARSE_MANIFEST_RESPONSE__KIND__INDEX)
@@ -429,6 +429,8 @@ static int pull_next_endpoint(Pull *pull, const TransferResult *result)
                 return registry->authorization ? fold(pull_get_manifest(pull, pull->manifest_name)) : error_origin(-ENOMEM);
         }
         uint32_t code = missing ? GRPC_STATUS_NOT_FOUND : GRPC_STATUS_UNAVAILABLE;
+        if (result->outcome == TRANSFER_E_TOO_LARGE)
+                code = GRPC_STATUS_INVALID_ARGUMENT;
         if (result->http_status == 401 || result->http_status == 403)
                 code = GRPC_STATUS_PERMISSION_DENIED;
         return fold(pull_fail(pull, code, text));
