@@ -158,7 +158,12 @@ def bench_exec(runtimes, options):
 
 def find_process(word):
     """The process that has this word as an argument of its own, seen from outside its namespace."""
-    found = processes.find("^/bin/testbox pause %s$" % word)
+    # A runtime's start may return a moment before the program is executed.
+    for _ in range(200):
+        found = processes.find("^/bin/testbox pause %s$" % word)
+        if found:
+            break
+        time.sleep(0.01)
     if len(found) != 1:
         raise SystemExit("bench: %d processes have the argument %s" % (len(found), word))
     return found[0]
@@ -265,11 +270,22 @@ def bench_many(runtimes, options):
             note_memory(runtime, "%d pods" % count if count else "idle")
     calls = {"ListContainers": pb.ListContainersRequest(), "ListPodSandbox": pb.ListPodSandboxRequest(),
              "ListContainerStats": pb.ListContainerStatsRequest()}
-    cpu = {(r.label, c): 0 for r in runtimes for c in calls}
+
+    def has(runtime, call):
+        """A call that a runtime has not got has no figure for it."""
+        try:
+            getattr(runtime.client, call)()
+        except grpc.RpcError as error:
+            if error.code() != grpc.StatusCode.UNIMPLEMENTED:
+                raise
+            return False
+        return True
 
     def work(runtime):
         figures = {}
         for call, request in calls.items():
+            if (runtime.label, call) not in cpu:
+                continue
             data = request.SerializeToString()
             before = processes.cpu_ms(pids[runtime.label])
             # Not decoded: that would be the client's time.
@@ -279,10 +295,11 @@ def bench_many(runtimes, options):
             figures["%s, %d" % (call, options.pods)] = ms
         return figures
 
+    cpu = {(r.label, c): 0 for r in runtimes for c in calls if has(r, c)}
     pids = {runtime.label: runtime.processes() for runtime in runtimes}
     each(runtimes, options.n, work)
     for runtime in runtimes:
-        for call in calls:
+        for call in [c for c in calls if (runtime.label, c) in cpu]:
             runtime.note("CPU per %s, %d" % (call, options.pods), cpu[runtime.label, call] / (options.n + 2))
     rest = {runtime.label: (time.monotonic(), processes.cpu_ms(pids[runtime.label])) for runtime in runtimes}
     time.sleep(options.idle)
@@ -332,6 +349,7 @@ def main():
     runtimes = [Runtime(text, options.scratch, options.image) for text in options.runtime]
     for runtime in runtimes:
         runtime.ready()
+    failures = []
     for name in options.only or WORKLOADS:
         print("bench: %s" % name, file=sys.stderr, flush=True)
         work, *more = {"pods": (bench_pods,), "pods-cni": (bench_pods, False), "exec": (bench_exec,),
@@ -340,13 +358,16 @@ def main():
         try:
             work(runtimes, options, *more)
         except grpc.RpcError as failed:
-            raise SystemExit("bench: %s: %s: %s" % (name, failed.code(), failed.details())) from None
+            failures.append("bench: %s: %s: %s" % (name, failed.code(), failed.details()))
+            print(failures[-1], file=sys.stderr, flush=True)
     results = {"runtimes": [{"label": r.label, "version": r.version, "figures": r.figures,
                              "programs": getattr(r, "programs", {})} for r in runtimes],
                "n": options.n, "command": " ".join(sys.argv)}
     with open(os.path.join(options.out, "results.json"), "w", encoding="utf-8") as out:
         json.dump(results, out, indent=1)
     print(report.write(results, options.out))
+    if failures:
+        raise SystemExit("\n".join(failures))
 
 
 if __name__ == "__main__":
