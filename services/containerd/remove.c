@@ -91,6 +91,13 @@ static const Step *remove_log(Operation *operation)
                              OPERATION_TIMEOUT_USEC);
 }
 
+static const Step *remove_on_log(Operation *operation, const Answer *answer)
+{
+        if (answer->outcome == 0)
+                container_of(operation, Remove, operation)->container->log_is_open = false;
+        return remove_on_done(operation, answer);
+}
+
 static const Step *remove_launch(Operation *operation)
 {
         Remove *remove = container_of(operation, Remove, operation);
@@ -177,7 +184,7 @@ static const Step *remove_row(Operation *operation)
 
 static const Step remove_steps[REMOVE_N] = {
         [REMOVE_STOP] = {.name = "stop", .run = remove_stop},
-        [REMOVE_LOG] = {.name = "log", .run = remove_log, .answered = remove_on_done},
+        [REMOVE_LOG] = {.name = "log", .run = remove_log, .answered = remove_on_log},
         [REMOVE_LAUNCH] = {.name = "OCI runtime", .run = remove_launch, .answered = remove_on_done},
         [REMOVE_ROOTFS] = {.name = "root file system", .run = remove_rootfs, .answered = remove_on_done},
         [REMOVE_LAUNCH_AGAIN] = {.name = "OCI runtime, again", .run = remove_launch_again, .answered = remove_on_done},

@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The operations over scripted neighbours: in which order things are done, and undone when a stage fails; who is answered. */
+
+#include "services/containerd/container.h"
+#include "services/containerd/remove.h"
+#include "services/containerd/test-peers.h"
+
+#define ASK(name) ROW_GATEWAYD_CONTAINERD_##name
+
+#define MADE "lease_take image_get user_lookup writable_prepare rootfs_prepare log_file_open launch_create log_open "
+#define GONE_FROM_LAUNCH "launch_delete rootfs_remove launch_delete writable_remove lease_release "
+
+static void begin(Peers *p)
+{
+        p->log[0] = '\0';
+        p->n_answers = 0;
+        p->text[0] = '\0';
+}
+
+static void created(Peers *p, char digit)
+{
+        char name[] = {digit, '\0'};
+
+        peers_create(p, name, "/bin/true", digit);
+        peers_settle(p);
+        assert_eq_int(p->outcome, 0);
+        begin(p);
+}
+
+static void started(Peers *p, char digit)
+{
+        created(p, digit);
+        peers_ask(p, ASK(START_CONTAINER), digit, 0);
+        peers_settle(p);
+        assert_eq_int(p->outcome, 0);
+        begin(p);
+}
+
+static Container *only(Peers *p)
+{
+        assert_eq_int(p->containerd.containers.n, 1);
+        return p->containerd.containers.items[0];
+}
+
+static void test_create_in_order(void)
+{
+        Peers p;
+
+        peers_init(&p);
+        peers_create(&p, "web", "/bin/true", 'a');
+        peers_settle(&p);
+        assert_eq_int(p.n_answers, 1);
+        assert_eq_int(p.outcome, 0);
+        assert_eq_str(p.log, MADE);
+        assert_eq_int(only(&p)->state, CONTAINER_STATE_CREATED);
+        assert_eq_str(only(&p)->record.status->log_path, "/logs/0.log");
+        peers_done(&p);
+}
+
+/* Each stage fails in turn: everything before it is undone, in reverse, and nothing else is touched. */
+static void test_create_is_undone(void)
+{
+        static const struct {
+                const char *fail_at, *undone;
+        } rows[] = {
+                {"lease_take", "lease_release "},
+                {"image_get", "image_release lease_release "},
+                {"user_lookup", "image_release lease_release "},
+                {"writable_prepare", "writable_remove lease_release "},
+                {"rootfs_prepare", "rootfs_remove writable_remove lease_release "},
+                {"log_file_open", "rootfs_remove writable_remove lease_release "},
+                {"launch_create", GONE_FROM_LAUNCH},
+                {"log_open", GONE_FROM_LAUNCH},
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+                char wanted[512];
+                Peers p;
+                peers_init(&p);
+                p.fail_at = rows[i].fail_at;
+                p.fail_code = GRPC_STATUS_FAILED_PRECONDITION;
+                peers_create(&p, "web", "/bin/true", 'a');
+                peers_settle(&p);
+                (void)snprintf(wanted, sizeof(wanted), "%.*s%s %s", (int)(strstr(MADE, rows[i].fail_at) - MADE), MADE, rows[i].fail_at,
+                               rows[i].undone);
+                assert_eq_str(p.log, wanted);
+                assert_eq_int(p.n_answers, 1);
+                assert_eq_int(p.outcome, CHANNEL_E_FAILED);
+                assert_eq_int(p.code, GRPC_STATUS_FAILED_PRECONDITION);
+                assert_true(strstr(p.text, "\"web\"") && strstr(p.text, rows[i].fail_at));
+                assert_eq_int(p.containerd.containers.n, 0);
+                /* And the name is free. */
+                p.fail_at = "";
+                peers_create(&p, "web", "/bin/true", 'b');
+                peers_settle(&p);
+                assert_eq_int(p.outcome, 0);
+                peers_done(&p);
+        }
+}
+
+/* What the runtime itself refuses is told when the container is started, as kubelets expect. */
+static void test_a_command_that_is_not_there(void)
+{
+        Peers p;
+
+        for (int stop = 0; stop < 2; stop++) {
+                peers_init(&p);
+                p.fail_at = "launch_create";
+                p.fail_code = GRPC_STATUS_UNKNOWN;
+                peers_create(&p, "web", "/nosuch", 'a');
+                peers_settle(&p);
+                assert_eq_int(p.outcome, 0);
+                assert_eq_int(only(&p)->state, CONTAINER_STATE_CREATED);
+                peers_ask(&p, stop ? ASK(STOP_CONTAINER) : ASK(START_CONTAINER), 'a', 0);
+                peers_settle(&p);
+                assert_eq_int(p.outcome, stop ? 0 : CHANNEL_E_FAILED);
+                assert_eq_int(only(&p)->state, CONTAINER_STATE_EXITED);
+                assert_eq_int(only(&p)->exit_code, 128);
+                assert_eq_str(only(&p)->reason, "StartError");
+                assert_true(strstr(only(&p)->message, "launch_create fails") != NULL);
+                assert_true(strstr(p.log, "launch_start") == NULL);
+                peers_done(&p);
+        }
+}
+
+static void test_retries(void)
+{
+        Peers p;
+        char first[ID_LENGTH + 1];
+
+        /* The same one attaches to what is under way. */
+        peers_init(&p);
+        p.silent_at = "image_get";
+        peers_create(&p, "web", "/bin/true", 'a');
+        peers_create(&p, "web", "/bin/true", 'b');
+        peers_settle(&p);
+        assert_eq_int(p.n_answers, 0);
+        assert_eq_str(p.log, "lease_take image_get ");
+        p.silent_at = "";
+        assert_ok(peers_answer_message(&p, ROW_CONTAINERD_IMAGED_IMAGE_GET, p.silent));
+        peers_settle(&p);
+        assert_eq_int(p.n_answers, 2);
+        assert_eq_str(p.log, MADE);
+        (void)str_copy(first, sizeof(first), p.text);
+        assert_eq_str(only(&p)->id, first);
+        /* And gets the one that is there. */
+        begin(&p);
+        peers_create(&p, "web", "/bin/true", 'c');
+        peers_settle(&p);
+        assert_eq_str(p.text, first);
+        assert_eq_str(p.log, "");
+        /* Another one takes the place of one that was not started. */
+        peers_create(&p, "web", "/bin/false", 'd');
+        peers_settle(&p);
+        assert_eq_str(p.log, "log_close launch_delete rootfs_remove writable_remove lease_release " MADE);
+        assert_eq_int(only(&p)->id[0], 'd');
+        assert_eq_str(p.text, only(&p)->id);
+        /* But not of one that was. */
+        peers_ask(&p, ASK(START_CONTAINER), 'd', 0);
+        peers_settle(&p);
+        peers_create(&p, "web", "/bin/true", 'e');
+        peers_settle(&p);
+        assert_eq_int(p.code, GRPC_STATUS_ALREADY_EXISTS);
+        assert_true(strstr(p.text, only(&p)->id) != NULL);
+        peers_done(&p);
+}
+
+/* Another configuration while the first is being made: that one is undone, its caller hears it, then the second is made. */
+static void test_another_configuration(void)
+{
+        Peers p;
+
+        peers_init(&p);
+        p.silent_at = "user_lookup";
+        peers_create(&p, "web", "/bin/true", 'a');
+        peers_settle(&p);
+        peers_create(&p, "web", "/bin/false", 'b');
+        peers_settle(&p);
+        assert_eq_int(p.n_answers, 0);
+        p.silent_at = "";
+        assert_ok(peers_answer_message(&p, ROW_CONTAINERD_IMAGED_USER_LOOKUP, p.silent));
+        peers_settle(&p);
+        assert_eq_int(p.n_answers, 2);
+        assert_eq_str(p.log, "lease_take image_get user_lookup image_release lease_release " MADE);
+        assert_eq_int(only(&p)->id[0], 'b');
+        peers_done(&p);
+}
+
+static void test_an_end(void)
+{
+        Peers p;
+
+        peers_init(&p);
+        started(&p, 'a');
+        peers_shim_ends(&p, 3);
+        peers_settle(&p);
+        assert_eq_str(p.log, "cgroup_kill cgroup_read log_close shim_quit lease_release ");
+        assert_eq_int(only(&p)->state, CONTAINER_STATE_EXITED);
+        assert_eq_int(only(&p)->exit_code, 3);
+        assert_eq_str(only(&p)->reason, "Error");
+        assert_true(only(&p)->has_ended && !only(&p)->has_lease && !only(&p)->shim && only(&p)->pidfd < 0);
+        begin(&p);
+        peers_ask(&p, ASK(STOP_CONTAINER), 'a', 10);
+        peers_ask(&p, ASK(REMOVE_CONTAINER), 'a', 0);
+        peers_settle(&p);
+        assert_eq_int(p.n_answers, 2);
+        assert_eq_str(p.log, "launch_delete rootfs_remove writable_remove ");
+        assert_eq_int(p.containerd.containers.n, 0);
+        /* Once more is as good. */
+        peers_ask(&p, ASK(STOP_CONTAINER), 'a', 10);
+        peers_ask(&p, ASK(REMOVE_CONTAINER), 'a', 0);
+        peers_settle(&p);
+        assert_eq_int(p.n_answers, 4);
+        assert_eq_int(p.outcome, 0);
+        peers_done(&p);
+}
+
+/* The process ends before the runtime's start is answered: running first, then exited. */
+static void test_an_end_during_the_start(void)
+{
+        Peers p;
+
+        peers_init(&p);
+        created(&p, 'a');
+        p.silent_at = "launch_start";
+        peers_ask(&p, ASK(START_CONTAINER), 'a', 0);
+        peers_settle(&p);
+        peers_shim_ends(&p, 0);
+        peers_settle(&p);
+        assert_eq_int(only(&p)->state, CONTAINER_STATE_STARTING);
+        assert_ok(reply_send_packed(p.silent, NULL, 0, NULL, 0));
+        peers_settle(&p);
+        assert_eq_int(p.n_answers, 1);
+        assert_eq_int(p.outcome, 0);
+        assert_eq_int(only(&p)->state, CONTAINER_STATE_EXITED);
+        assert_eq_str(only(&p)->reason, "Completed");
+        assert_true(only(&p)->started_nsec > 0 && only(&p)->started_nsec <= only(&p)->finished_nsec);
+        peers_done(&p);
+}
+
+static void test_a_start_that_fails(void)
+{
+        Peers p;
+
+        peers_init(&p);
+        created(&p, 'a');
+        p.fail_at = "launch_start";
+        p.exit_at_kill = true;
+        peers_ask(&p, ASK(START_CONTAINER), 'a', 0);
+        peers_settle(&p);
+        assert_eq_int(p.n_answers, 1);
+        assert_eq_int(p.outcome, CHANNEL_E_FAILED);
+        assert_true(strstr(p.text, "launch_start fails") != NULL);
+        assert_eq_int(only(&p)->state, CONTAINER_STATE_EXITED);
+        assert_eq_int(only(&p)->exit_code, 128);
+        assert_eq_str(only(&p)->reason, "StartError");
+        begin(&p);
+        peers_ask(&p, ASK(START_CONTAINER), 'a', 0);
+        peers_settle(&p);
+        assert_eq_int(p.code, GRPC_STATUS_FAILED_PRECONDITION);
+        peers_done(&p);
+}
+
+static void test_stops(void)
+{
+        Peers p;
+
+        /* At once: no signal. */
+        peers_init(&p);
+        started(&p, 'a');
+        p.exit_at_kill = true;
+        peers_ask(&p, ASK(STOP_CONTAINER), 'a', 0);
+        peers_settle(&p);
+        assert_eq_int(p.n_answers, 1);
+        assert_eq_str(p.log, "cgroup_kill cgroup_kill cgroup_read log_close shim_quit lease_release ");
+        assert_eq_int(only(&p)->exit_code, 137);
+        peers_done(&p);
+
+        /* With grace: the signal, then nothing; a second stop shortens it. */
+        peers_init(&p);
+        started(&p, 'a');
+        p.exit_at_kill = true;
+        peers_ask(&p, ASK(STOP_CONTAINER), 'a', 1000);
+        peers_settle(&p);
+        assert_eq_str(p.log, "signal_send ");
+        assert_eq_int(p.n_answers, 0);
+        uint64_t deadline = only(&p)->stop_deadline_usec;
+        assert_true(deadline > clock_monotonic_usec() + 900 * USEC_PER_SEC);
+        peers_ask(&p, ASK(STOP_CONTAINER), 'a', 2000);
+        peers_settle(&p);
+        assert_eq_int(only(&p)->stop_deadline_usec, deadline);
+        peers_ask(&p, ASK(STOP_CONTAINER), 'a', 0);
+        peers_settle(&p);
+        assert_eq_int(p.n_answers, 3);
+        assert_eq_int(only(&p)->state, CONTAINER_STATE_EXITED);
+        peers_done(&p);
+
+        /* It is killed again if it does not end. */
+        peers_init(&p);
+        started(&p, 'a');
+        peers_ask(&p, ASK(STOP_CONTAINER), 'a', 0);
+        peers_settle(&p);
+        assert_eq_str(p.log, "cgroup_kill ");
+        const struct timeval later = {.tv_sec = 5, .tv_usec = 200000};
+        (void)event_base_loopexit(p.base, &later);
+        (void)event_base_dispatch(p.base);
+        assert_eq_str(p.log, "cgroup_kill cgroup_kill ");
+        peers_done(&p);
+}
+
+static void test_removal_of_what_runs(void)
+{
+        Peers p;
+
+        peers_init(&p);
+        started(&p, 'a');
+        p.exit_at_kill = true;
+        peers_ask(&p, ASK(REMOVE_CONTAINER), 'a', 0);
+        peers_ask(&p, ASK(REMOVE_CONTAINER), 'a', 0);
+        peers_settle(&p);
+        assert_eq_int(p.n_answers, 2);
+        assert_eq_str(p.log, "cgroup_kill cgroup_kill cgroup_read log_close shim_quit launch_delete rootfs_remove writable_remove "
+                             "lease_release ");
+        assert_eq_int(p.containerd.containers.n, 0);
+        peers_done(&p);
+}
+
+static void test_a_removal_that_fails(void)
+{
+        Peers p;
+
+        peers_init(&p);
+        created(&p, 'a');
+        p.fail_at = "rootfs_remove";
+        peers_ask(&p, ASK(REMOVE_CONTAINER), 'a', 0);
+        peers_settle(&p);
+        assert_eq_int(p.outcome, CHANNEL_E_FAILED);
+        assert_true(strstr(p.text, "root file system") != NULL);
+        assert_true(only(&p)->is_removing);
+        p.fail_at = "";
+        begin(&p);
+        peers_ask(&p, ASK(REMOVE_CONTAINER), 'a', 0);
+        peers_settle(&p);
+        assert_eq_int(p.outcome, 0);
+        assert_eq_str(p.log, "launch_delete rootfs_remove writable_remove lease_release ");
+        peers_done(&p);
+}
+
+/* A second life of the daemon: what was being made is undone, what ran is asked for. */
+static void test_a_restart(void)
+{
+        Peers p;
+
+        peers_init(&p);
+        started(&p, 'a');
+        p.silent_at = "rootfs_prepare";
+        peers_create(&p, "half", "/bin/true", 'b');
+        peers_settle(&p);
+        assert_eq_int(p.containerd.containers.n, 2);
+        peers_close(&p);
+        begin(&p);
+        p.silent_at = "";
+        peers_open(&p);
+        peers_settle(&p);
+        assert_true(strstr(p.log, "launch_reconnect") && strstr(p.log, "launch_exit_record"));
+        assert_true(strstr(p.log, "launch_delete") && strstr(p.log, "writable_remove"));
+        assert_eq_int(only(&p)->id[0], 'a');
+        /* Its shim is not there any more, nor anything in its cgroup: nobody knows how it ended. */
+        assert_eq_int(only(&p)->state, CONTAINER_STATE_EXITED);
+        assert_eq_int(only(&p)->exit_code, 255);
+        assert_eq_str(only(&p)->reason, "ShimLost");
+        assert_true(p.containerd.is_ready);
+        peers_done(&p);
+}
+
+/* logd is restarted: it gets the streams again from the shim; and the log of one that ends meanwhile waits for it. */
+static void test_logd_comes_back(void)
+{
+        Peers p;
+
+        peers_init(&p);
+        started(&p, 'a');
+        assert_true(only(&p)->log_is_open);
+        assert_ok(log_link_on_logd(&p.containerd, false));
+        assert_false(only(&p)->log_is_open);
+        assert_ok(log_link_on_logd(&p.containerd, true));
+        peers_settle(&p);
+        assert_eq_str(p.log, "shim_streams ");
+        peers_done(&p);
+}
+
+int main(void)
+{
+        TEST_RUN(test_create_in_order);
+        TEST_RUN(test_create_is_undone);
+        TEST_RUN(test_a_command_that_is_not_there);
+        TEST_RUN(test_retries);
+        TEST_RUN(test_another_configuration);
+        TEST_RUN(test_an_end);
+        TEST_RUN(test_an_end_during_the_start);
+        TEST_RUN(test_a_start_that_fails);
+        TEST_RUN(test_stops);
+        TEST_RUN(test_removal_of_what_runs);
+        TEST_RUN(test_a_removal_that_fails);
+        TEST_RUN(test_a_restart);
+        TEST_RUN(test_logd_comes_back);
+        return 0;
+}
