@@ -47,6 +47,7 @@ static void fetch_urls_are_parsed(void)
                 "ftp://x/", "https://", "https://user@host/", "https://user:p@host/", "https://@host/", "http://h:0/", "http://h:65536/", "http://h x/",
                 "file:///etc/passwd", "http://[::1", "http://h\\@evil/", "gopher://x", "https://h%2f@evil/", "https://h%2fevil/",
                 "http://h\r\nX: y/", "https://[fe80::1%25eth0]/", "https://h\x01/", "", "host/path", "//host/path", "https://h\xc3\xa4/",
+                "http://%32130706433/", "http:/%31102", /* a name when it is read once, an address when it is read twice */
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(good); i++) {

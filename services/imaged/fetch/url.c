@@ -77,6 +77,17 @@ static bool fetch_url_take(CURLU *handle, FetchUrl *ret)
         return ret->text && ret->shown;
 }
 
+/* libcurl decodes percent signs in a host after it has made numbers into addresses: %31102 is 1102 at first and 0.0.4.78 when the
+ * text is read again, and so the address that is checked would not be the one that is asked. */
+static bool fetch_url_is_settled(const FetchUrl *url)
+{
+        _cleanup_(fetch_url_handlep) CURLU *handle = curl_url();
+        _cleanup_(fetch_url_done) FetchUrl again = FETCH_URL_NULL;
+
+        return handle && curl_url_set(handle, CURLUPART_URL, url->text, 0) == CURLUE_OK && fetch_url_take(handle, &again) &&
+               fetch_url_same_origin(url, &again) && str_equal(url->text, again.text);
+}
+
 bool fetch_url_parse(const char *base, const char *text, FetchUrl *ret)
 {
         _cleanup_(fetch_url_handlep) CURLU *handle = curl_url();
@@ -89,7 +100,7 @@ bool fetch_url_parse(const char *base, const char *text, FetchUrl *ret)
                         return false;
         /* Set on top of the base, a relative reference is resolved (RFC 3986). */
         if ((base && curl_url_set(handle, CURLUPART_URL, base, 0)) || curl_url_set(handle, CURLUPART_URL, text, 0) ||
-            !fetch_url_take(handle, &url))
+            !fetch_url_take(handle, &url) || !fetch_url_is_settled(&url))
                 return false;
         *ret = url;
         url = FETCH_URL_NULL;
