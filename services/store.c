@@ -339,7 +339,7 @@ static int store_boot(Store *store, const char *boot_id)
 static int store_check(Store *store)
 {
         int64_t n_bad = 1;
-        int r = store_query_integer(store, "SELECT count(*) FROM pragma_quick_check(1) WHERE quick_check <> 'ok'", &n_bad);
+        int r = store_query_integer(store, "SELECT count(*) FROM pragma_quick_check WHERE quick_check <> 'ok'", &n_bad);
         if (r != 0)
                 return r;
         return n_bad == 0 ? 0 : error_origin(-EBADMSG);
