@@ -34,6 +34,8 @@ typedef struct ConfigGatewayd {
         uint32_t systemd_cgroups; /* bool: what RuntimeConfig answers */
         uint32_t max_connections;
         uint32_t max_streams;
+        uint32_t n_handlers; /* the runtime handlers of this node; the first also answers to "" */
+        char handlers[CONFIG_RUNTIMES_MAX][CONFIG_NAME_MAX];
 } ConfigGatewayd;
 
 typedef struct ConfigStreamd {

@@ -173,6 +173,20 @@ static int forward_resolve(Forward *forward, bool is_pod)
                                  forward_on_resolved, forward, &forward->request_id));
 }
 
+/* An unknown handler is refused before anything is made for the pod. */
+static bool forward_handler_is_known(Forward *forward, const char *handler, char text[256])
+{
+        const ConfigGatewayd *config = forward->gatewayd->config;
+        size_t used = (size_t)snprintf(text, 256, "RunPodSandbox: no runtime handler \"%.64s\"; this node has", handler);
+        for (uint32_t i = 0; i < config->n_handlers; i++) {
+                if (str_is_empty(handler) || str_equal(handler, config->handlers[i]))
+                        return true;
+                if (used < 256)
+                        used += (size_t)snprintf(text + used, 256 - used, " %s", config->handlers[i]);
+        }
+        return false;
+}
+
 static int forward_permit(Forward *forward, const ProtobufCMessage *message)
 {
         Permit *permit = &forward->permit;
@@ -185,6 +199,9 @@ static int forward_permit(Forward *forward, const ProtobufCMessage *message)
         }
         seal_id_new(permit->id);
         if (permit->verb == PERMIT_VERB_RUN_POD) {
+                const char *handler = container_of(message, Runtime__V1__RunPodSandboxRequest, base)->runtime_handler;
+                if (!forward_handler_is_known(forward, handler, text))
+                        return fold(forward_fail(forward, GRPC_STATUS_NOT_FOUND, text));
                 memcpy(permit->pod_id, permit->id, sizeof(permit->id));
                 return fold(forward_send_with_permit(forward));
         }

@@ -398,6 +398,10 @@ static int config_complete(LinkdConfig *c, ConfigError *error)
                 return CONFIG_E_INVALID;
         }
         c->fetch.allow_loopback = c->imaged.allow_loopback;
+        c->gatewayd.systemd_cgroups = c->containerd.systemd_cgroups;
+        c->gatewayd.n_handlers = c->containerd.n_runtimes;
+        for (uint32_t i = 0; i < c->containerd.n_runtimes; i++)
+                memcpy(c->gatewayd.handlers[i], c->containerd.runtimes[i].handler, CONFIG_NAME_MAX);
         return 0;
 }
 
