@@ -16,6 +16,10 @@ Frame *frame_free(Frame *frame)
 {
         if (!frame)
                 return NULL;
+        if (frame->busy) {
+                frame->kept = false;
+                return NULL;
+        }
         decode_arena_done(&frame->arena);
         wire_frame_done(&frame->wire);
         free(frame);
@@ -24,7 +28,10 @@ Frame *frame_free(Frame *frame)
 
 static Frame *frame_release(Frame *frame)
 {
-        return frame && !frame->kept ? frame_free(frame) : NULL;
+        if (!frame)
+                return NULL;
+        frame->busy = false;
+        return frame->kept ? NULL : frame_free(frame);
 }
 DEFINE_CLEANUP(Frame, frame_release)
 
@@ -186,6 +193,7 @@ static bool channel_receive(Channel *channel, size_t *bytes)
                 channel_fail(channel, error_origin(-ENOMEM));
                 return false;
         }
+        frame->busy = true;
         frame->wire = WIRE_FRAME_NULL;
         r = wire_receive(channel->fd, channel->with_fds, &frame->wire);
         if (r == WIRE_E_AGAIN)

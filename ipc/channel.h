@@ -30,9 +30,11 @@ struct Frame {
         DecodeArena arena;
         WireFrame wire; /* the bytes as received: wire.payload, wire.header.length */
         bool kept;
+        bool busy; /* its handler or callback is running: frame_free() takes effect when that returns */
 };
 
-/* The frame outlives the handler or answer callback: the caller owns it and ends it with frame_free(). */
+/* The frame outlives the handler or answer callback: the caller owns it and ends it with frame_free(), which may also
+ * come before that returns. */
 Frame *frame_keep(Frame *frame);
 Frame *frame_free(Frame *frame);
 DEFINE_CLEANUP(Frame, frame_free)
