@@ -23,7 +23,11 @@ static int linkd_receive(Linkd *linkd, bool wait)
 
         if (r)
                 return r < 0 ? fold(r) : r == CONTROL_E_MALFORMED ? error_origin(-EPROTO) : r;
-        if (frame->type == CONTROL_START_MEMORY)
+        if (linkd->founding && (frame->type == CONTROL_START_KEPT || frame->type == CONTROL_START_CHILD ||
+                                frame->type == CONTROL_START_READY)) {
+                log_error("the suite that runs was started by another build of linkd: stop and start it as a whole");
+                r = -EPROTO;
+        } else if (frame->type == CONTROL_START_MEMORY)
                 r = linkd_memory_map(linkd, frame->fd);
         else if (frame->type == CONTROL_START_FILE)
                 r = linkd_file_add(linkd, frame->file.path, frame->fd);
@@ -200,7 +204,6 @@ static int linkd_prepare_loop(Linkd *linkd)
 static int linkd_run(Linkd *linkd)
 {
         ControlPlan plan = {0};
-        bool first;
         int r;
 
         if (sodium_init() < 0)
@@ -210,7 +213,8 @@ static int linkd_run(Linkd *linkd)
                 if (r)
                         return r < 0 ? fold(r) : r;
         } while (linkd->frame.type != CONTROL_START_MEMORY);
-        first = !linkd_memory_is_filled(linkd);
+        linkd->founding = !linkd_memory_is_filled(linkd);
+        bool first = linkd->founding;
         r = linkd_prepare_loop(linkd);
         if (r)
                 return fold(r);
@@ -223,6 +227,7 @@ static int linkd_run(Linkd *linkd)
                 r = linkd_found(linkd, &plan);
                 if (r)
                         return r < 0 ? fold(r) : r;
+                linkd->founding = false;
         }
         log_set_level(linkd->memory->in_force.common.log_level);
         r = policy_enter(POLICY_LINKD, &linkd->memory->in_force.common);

@@ -82,6 +82,7 @@ struct Linkd {
         bool files_refused; /* one of them cannot even be read; logged */
         LinkdDaemon daemons[PROCESS_N];
         bool lost[EDGE_N]; /* ended while both sides live; see rewire_event */
+        bool founding;     /* the memory file is empty: linkd-start sends files first, and nothing else */
         bool ready;        /* as linkd-start was told */
         bool announced;
         int result;

@@ -21,6 +21,6 @@ int linkd_memory_map(Linkd *linkd, int fd)
 
 bool linkd_memory_is_filled(const Linkd *linkd)
 {
-        /* A linkd of another build, after an upgrade in place, has another layout: it starts over. */
+        /* A linkd of another build, after an upgrade in place, may have another layout: to it the file is empty. */
         return linkd->memory->magic == LINKD_MEMORY_MAGIC && linkd->memory->size == sizeof(LinkdMemory);
 }
