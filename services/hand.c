@@ -12,6 +12,7 @@
 #include "lib/grpc-status.h"
 #include "lib/log.h"
 #include "policy/policy.h"
+#include "services/endowment.h"
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -20,18 +21,7 @@
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 
-#define HAND_NAMED_FDS_MAX 4
 #define HAND_CHILDREN_MAX 64
-
-typedef struct HandNamedFd {
-        char name[CONTROL_FD_NAME_MAX];
-        int fd; /* owned; -1 when taken */
-} HandNamedFd;
-
-typedef struct HandKey {
-        bool present;
-        uint8_t bytes[CONTROL_KEY_BYTES];
-} HandKey;
 
 /* What is needed to answer for a child. */
 typedef struct HandChild {
@@ -48,13 +38,7 @@ struct Hand {
         int signal_fd;        /* owned */
         int edge_fd;          /* owned; -1 while there is no brain */
         uint32_t generation;
-        HandNamedFd fds[HAND_NAMED_FDS_MAX];
-        size_t n_fds;
-        HandKey keys[CONTROL_KEY_N];
-        ConfigCommon common;
-        void *section; /* owned; replaced in place by a reload */
-        size_t section_size;
-        bool configured;
+        Endowment endowment;
         bool stopping;
         HandChild children[HAND_CHILDREN_MAX];
         size_t n_children;
@@ -65,51 +49,6 @@ struct Hand {
 static const char *hand_name(const Hand *hand)
 {
         return topology_processes[hand->spec->process].name;
-}
-
-static int hand_on_config(Hand *hand, const ControlFrame *frame)
-{
-        const void *section = control_section(frame);
-
-        if (!section || (hand->configured && hand->section_size != frame->config.section_size))
-                return error_origin(-EPROTO);
-        if (!hand->section) {
-                /* One byte more: a process without a section has an address too. */
-                hand->section = calloc(1, frame->config.section_size + 1);
-                if (!hand->section)
-                        return error_origin(-ENOMEM);
-                hand->section_size = frame->config.section_size;
-        }
-        memcpy(hand->section, section, hand->section_size);
-        hand->common = frame->config.common;
-        hand->configured = true;
-        log_set_level(hand->common.log_level);
-        return 0;
-}
-
-static int hand_on_key(Hand *hand, const ControlFrame *frame)
-{
-        if (frame->key.kind >= CONTROL_KEY_N)
-                return error_origin(-EPROTO);
-
-        HandKey *key = &hand->keys[frame->key.kind];
-        memcpy(key->bytes, frame->key.bytes, sizeof(key->bytes));
-        key->present = true;
-        return 0;
-}
-
-static int hand_on_named_fd(Hand *hand, ControlFrame *frame)
-{
-        for (size_t i = 0; i < hand->n_fds; i++)
-                if (str_equal(hand->fds[i].name, frame->named_fd.name))
-                        return 0; /* a restarted linkd says it again; ours is as good */
-        if (hand->n_fds == HAND_NAMED_FDS_MAX)
-                return error_origin(-E2BIG);
-
-        HandNamedFd *named = &hand->fds[hand->n_fds++];
-        (void)str_copy(named->name, sizeof(named->name), frame->named_fd.name);
-        named->fd = TAKE_FD(frame->fd);
-        return 0;
 }
 
 static int hand_on_edge(Hand *hand, ControlFrame *frame)
@@ -127,42 +66,18 @@ static int hand_on_edge(Hand *hand, ControlFrame *frame)
 
 static int hand_on_frame(Hand *hand, ControlFrame *frame)
 {
-        switch (frame->type) {
-        case CONTROL_CONFIG:
-                return hand_on_config(hand, frame);
-        case CONTROL_KEY:
-                return hand_on_key(hand, frame);
-        case CONTROL_NAMED_FD:
-                return hand_on_named_fd(hand, frame);
-        case CONTROL_GO:
+        int r = endowment_take(&hand->endowment, frame);
+        if (r != ENDOWMENT_E_OTHER)
+                return r ? fold(r) : 0;
+        if (frame->type == CONTROL_GO)
                 return 0;
-        case CONTROL_EDGE:
+        if (frame->type == CONTROL_EDGE)
                 return hand_on_edge(hand, frame);
-        case CONTROL_LOG_LEVEL:
-                log_set_level(frame->log_level.level);
-                return 0;
-        case CONTROL_STOP:
-                log_info("stopping: linkd asked");
-                hand->stopping = true;
-                return 0;
-        case CONTROL_HELLO:
-        case CONTROL_STATE:
-        case CONTROL_EDGE_LOST:
-        case CONTROL_START_MEMORY:
-        case CONTROL_START_FILE:
-        case CONTROL_START_FILES_END:
-        case CONTROL_START_CHILD:
-        case CONTROL_START_KEPT:
-        case CONTROL_START_READY:
-        case CONTROL_KEEP:
-        case CONTROL_PLAN:
-        case CONTROL_SPAWN:
-        case CONTROL_KILL:
-        case CONTROL_STATUS:
-        case CONTROL_TYPE_N:
-                break;
-        }
-        return error_origin(-EPROTO);
+        if (frame->type != CONTROL_STOP)
+                return error_origin(-EPROTO);
+        log_info("stopping: linkd asked");
+        hand->stopping = true;
+        return 0;
 }
 
 static int hand_receive_control(Hand *hand, bool wait)
@@ -207,7 +122,7 @@ static int hand_configure(Hand *hand)
                 if (r)
                         return r < 0 ? fold(r) : error_origin(-ENOTCONN);
         } while (hand->frame.type != CONTROL_GO);
-        return hand->configured ? 0 : error_origin(-EPROTO);
+        return hand->endowment.configured ? 0 : error_origin(-EPROTO);
 }
 
 static int hand_prepare_signals(Hand *hand)
@@ -450,7 +365,7 @@ static int hand_run(Hand *hand)
                 if (r)
                         return fold(r);
         }
-        r = policy_enter((PolicyId)spec->process, &hand->common);
+        r = policy_enter((PolicyId)spec->process, &hand->endowment.common);
         if (r)
                 return fold(r);
         if (spec->ready) {
@@ -465,15 +380,12 @@ static int hand_run(Hand *hand)
 
 static void hand_done(Hand *hand)
 {
-        for (size_t i = 0; i < hand->n_fds; i++)
-                hand->fds[i].fd = fd_close(hand->fds[i].fd);
         hand->edge_fd = fd_close(hand->edge_fd);
         hand->signal_fd = fd_close(hand->signal_fd);
         hand->control_fd = fd_close(hand->control_fd);
         if (hand->answered)
                 (void)munmap((void *)(uintptr_t)hand->answered, HAND_CHILDREN_MAX * sizeof(uint32_t));
-        explicit_bzero(hand->keys, sizeof(hand->keys));
-        free(hand->section);
+        endowment_done(&hand->endowment);
         free(hand->context);
         free(hand);
 }
@@ -517,34 +429,25 @@ int hand_main(const HandSpec *spec, int argc, char **argv)
 
 const ConfigCommon *hand_config(const Hand *hand)
 {
-        return &hand->common;
+        return &hand->endowment.common;
 }
 
 const void *hand_section(const Hand *hand, size_t size)
 {
-        if (size != hand->section_size) {
-                /* linkd and this process disagree about a struct: they are not of one build. */
-                log_error("the configuration section of %s has %zu bytes, not %zu", hand_name(hand),
-                          hand->section_size, size);
-                abort();
-        }
-        return hand->section;
+        return endowment_section(&hand->endowment, hand_name(hand), size);
 }
 
 const uint8_t *hand_permit_key(const Hand *hand)
 {
-        return hand->keys[CONTROL_KEY_PERMIT].present ? hand->keys[CONTROL_KEY_PERMIT].bytes : NULL;
+        return endowment_key(&hand->endowment, CONTROL_KEY_PERMIT);
 }
 
 const uint8_t *hand_statement_key(const Hand *hand)
 {
-        return hand->keys[CONTROL_KEY_STATEMENT].present ? hand->keys[CONTROL_KEY_STATEMENT].bytes : NULL;
+        return endowment_key(&hand->endowment, CONTROL_KEY_STATEMENT);
 }
 
 int hand_take_fd(Hand *hand, const char *name)
 {
-        for (size_t i = 0; i < hand->n_fds; i++)
-                if (str_equal(hand->fds[i].name, name))
-                        return TAKE_FD(hand->fds[i].fd);
-        return -1;
+        return endowment_take_fd(&hand->endowment, name);
 }

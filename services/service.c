@@ -12,6 +12,7 @@
 #include "lib/fd.h"
 #include "lib/log.h"
 #include "policy/policy.h"
+#include "services/endowment.h"
 #include <event2/event.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -19,17 +20,6 @@
 #include <stdio.h>
 #include <sys/signalfd.h>
 
-#define SERVICE_NAMED_FDS_MAX 8
-
-typedef struct ServiceNamedFd {
-        char name[CONTROL_FD_NAME_MAX];
-        int fd; /* owned; -1 when taken */
-} ServiceNamedFd;
-
-typedef struct ServiceKey {
-        bool present;
-        uint8_t bytes[CONTROL_KEY_BYTES];
-} ServiceKey;
 
 struct Service {
         const ServiceSpec *spec; /* borrowed; a constant of main */
@@ -43,13 +33,7 @@ struct Service {
         Channel *channels[EDGE_N];   /* owned; NULL where the process has no such edge */
         uint32_t generations[EDGE_N]; /* as linkd said them */
         uint64_t violations[EDGE_N];  /* reported to linkd already */
-        ServiceNamedFd fds[SERVICE_NAMED_FDS_MAX];
-        size_t n_fds;
-        ServiceKey keys[CONTROL_KEY_N];
-        ConfigCommon common;
-        void *section; /* owned; replaced in place by a reload */
-        size_t section_size;
-        bool configured;
+        Endowment endowment;
         uint32_t row_state;
         int result;
         ControlFrame frame;
@@ -58,56 +42,6 @@ struct Service {
 static const char *service_name(const Service *service)
 {
         return topology_processes[service->spec->process].name;
-}
-
-/* The peer here is linkd: what it sends wrongly is a bug of ours, so a refusal is a failure. */
-static int service_on_config(Service *service, const ControlFrame *frame)
-{
-        const void *section = control_section(frame);
-
-        if (!section)
-                return error_origin(-EPROTO);
-        if (service->configured && service->section_size != frame->config.section_size)
-                return error_origin(-EPROTO);
-        if (!service->section) {
-                /* One byte more: a process without a section has an address too. */
-                service->section = calloc(1, frame->config.section_size + 1);
-                if (!service->section)
-                        return error_origin(-ENOMEM);
-                service->section_size = frame->config.section_size;
-        }
-        memcpy(service->section, section, service->section_size);
-        service->common = frame->config.common;
-        log_set_level(service->common.log_level);
-        if (service->configured && service->spec->reload)
-                return service->spec->reload(service->context);
-        service->configured = true;
-        return 0;
-}
-
-static int service_on_key(Service *service, const ControlFrame *frame)
-{
-        if (frame->key.kind >= CONTROL_KEY_N)
-                return error_origin(-EPROTO);
-
-        ServiceKey *key = &service->keys[frame->key.kind];
-        memcpy(key->bytes, frame->key.bytes, sizeof(key->bytes));
-        key->present = true;
-        return 0;
-}
-
-static int service_on_named_fd(Service *service, ControlFrame *frame)
-{
-        for (size_t i = 0; i < service->n_fds; i++)
-                if (str_equal(service->fds[i].name, frame->named_fd.name))
-                        return 0; /* a restarted linkd says it again; ours is as good */
-        if (service->n_fds == SERVICE_NAMED_FDS_MAX)
-                return error_origin(-E2BIG);
-
-        ServiceNamedFd *named = &service->fds[service->n_fds++];
-        (void)str_copy(named->name, sizeof(named->name), frame->named_fd.name);
-        named->fd = TAKE_FD(frame->fd);
-        return 0;
 }
 
 static int service_on_edge(Service *service, ControlFrame *frame)
@@ -170,39 +104,19 @@ static int service_on_stop(Service *service, const char *why)
 
 static int service_on_frame(Service *service, ControlFrame *frame)
 {
-        switch (frame->type) {
-        case CONTROL_CONFIG:
-                return service_on_config(service, frame);
-        case CONTROL_KEY:
-                return service_on_key(service, frame);
-        case CONTROL_NAMED_FD:
-                return service_on_named_fd(service, frame);
-        case CONTROL_GO:
+        bool is_reload = frame->type == CONTROL_CONFIG && service->endowment.configured;
+
+        int r = endowment_take(&service->endowment, frame);
+        if (r == 0 && is_reload && service->spec->reload)
+                return service->spec->reload(service->context);
+        if (r != ENDOWMENT_E_OTHER)
+                return r ? fold(r) : 0;
+        if (frame->type == CONTROL_GO)
                 return 0;
-        case CONTROL_EDGE:
+        if (frame->type == CONTROL_EDGE)
                 return service_on_edge(service, frame);
-        case CONTROL_LOG_LEVEL:
-                log_set_level(frame->log_level.level);
-                return 0;
-        case CONTROL_STOP:
+        if (frame->type == CONTROL_STOP)
                 return service_on_stop(service, "linkd asked");
-        case CONTROL_HELLO:
-        case CONTROL_STATE:
-        case CONTROL_EDGE_LOST:
-        case CONTROL_START_MEMORY:
-        case CONTROL_START_FILE:
-        case CONTROL_START_FILES_END:
-        case CONTROL_START_CHILD:
-        case CONTROL_START_KEPT:
-        case CONTROL_START_READY:
-        case CONTROL_KEEP:
-        case CONTROL_PLAN:
-        case CONTROL_SPAWN:
-        case CONTROL_KILL:
-        case CONTROL_STATUS:
-        case CONTROL_TYPE_N:
-                break;
-        }
         return error_origin(-EPROTO);
 }
 
@@ -259,7 +173,7 @@ static int service_configure(Service *service)
                 if (r)
                         return r < 0 ? fold(r) : error_origin(-ENOTCONN);
         } while (service->frame.type != CONTROL_GO);
-        return service->configured ? 0 : error_origin(-EPROTO);
+        return service->endowment.configured ? 0 : error_origin(-EPROTO);
 }
 
 /* Before confinement: signalfd4 and epoll_create1 are among what the filters still allow, but SIGTERM must be blocked
@@ -356,7 +270,7 @@ static int service_run(Service *service)
                 if (r)
                         return fold(r);
         }
-        r = policy_enter((PolicyId)spec->process, &service->common);
+        r = policy_enter((PolicyId)spec->process, &service->endowment.common);
         if (r)
                 return fold(r);
         r = service_open_state(service);
@@ -389,13 +303,10 @@ static void service_done(Service *service)
                 event_free(service->signal_event);
         if (service->base)
                 event_base_free(service->base);
-        for (size_t i = 0; i < service->n_fds; i++)
-                service->fds[i].fd = fd_close(service->fds[i].fd);
         service->signal_fd = fd_close(service->signal_fd);
         service->state_fd = fd_close(service->state_fd);
         service->control_fd = fd_close(service->control_fd);
-        explicit_bzero(service->keys, sizeof(service->keys));
-        free(service->section);
+        endowment_done(&service->endowment);
         free(service->context);
         free(service);
 }
@@ -445,18 +356,12 @@ struct event_base *service_loop(Service *service)
 
 const ConfigCommon *service_config(const Service *service)
 {
-        return &service->common;
+        return &service->endowment.common;
 }
 
 const void *service_section(const Service *service, size_t size)
 {
-        if (size != service->section_size) {
-                /* linkd and this process disagree about a struct: they are not of one build. */
-                log_error("the configuration section of %s has %zu bytes, not %zu", service_name(service),
-                          service->section_size, size);
-                abort();
-        }
-        return service->section;
+        return endowment_section(&service->endowment, service_name(service), size);
 }
 
 Channel *service_channel(Service *service, EdgeId edge)
@@ -466,20 +371,17 @@ Channel *service_channel(Service *service, EdgeId edge)
 
 const uint8_t *service_permit_key(const Service *service)
 {
-        return service->keys[CONTROL_KEY_PERMIT].present ? service->keys[CONTROL_KEY_PERMIT].bytes : NULL;
+        return endowment_key(&service->endowment, CONTROL_KEY_PERMIT);
 }
 
 const uint8_t *service_statement_key(const Service *service)
 {
-        return service->keys[CONTROL_KEY_STATEMENT].present ? service->keys[CONTROL_KEY_STATEMENT].bytes : NULL;
+        return endowment_key(&service->endowment, CONTROL_KEY_STATEMENT);
 }
 
 int service_take_fd(Service *service, const char *name)
 {
-        for (size_t i = 0; i < service->n_fds; i++)
-                if (str_equal(service->fds[i].name, name))
-                        return TAKE_FD(service->fds[i].fd);
-        return -1;
+        return endowment_take_fd(&service->endowment, name);
 }
 
 void service_set_state(Service *service, uint32_t row_state)
