@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 #include "cli/cli.h"
-#include "lib/strings.h"
+#include "ipc/field.h"
 
 static json_t *json_message_object(const ProtobufCMessage *message);
 
@@ -79,51 +79,14 @@ static json_t *json_message_value(const ProtobufCFieldDescriptor *field, const v
         }
 }
 
-/* A map is a repeated message <Name>Entry {key = 1; value = 2}. */
-static bool json_message_is_map(const ProtobufCFieldDescriptor *field)
-{
-        if (field->label != PROTOBUF_C_LABEL_REPEATED || field->type != PROTOBUF_C_TYPE_MESSAGE)
-                return false;
-        const ProtobufCMessageDescriptor *type = field->descriptor;
-        return str_has_suffix(type->name, "Entry") && type->n_fields == 2 && str_equal(type->fields[0].name, "key");
-}
-
-static size_t json_message_element_size(const ProtobufCFieldDescriptor *field)
-{
-        switch (field->type) {
-        case PROTOBUF_C_TYPE_INT64:
-        case PROTOBUF_C_TYPE_SINT64:
-        case PROTOBUF_C_TYPE_SFIXED64:
-        case PROTOBUF_C_TYPE_UINT64:
-        case PROTOBUF_C_TYPE_FIXED64:
-        case PROTOBUF_C_TYPE_DOUBLE:
-                return 8;
-        case PROTOBUF_C_TYPE_STRING:
-        case PROTOBUF_C_TYPE_MESSAGE:
-                return sizeof(void *);
-        case PROTOBUF_C_TYPE_BYTES:
-                return sizeof(ProtobufCBinaryData);
-        case PROTOBUF_C_TYPE_INT32:
-        case PROTOBUF_C_TYPE_SINT32:
-        case PROTOBUF_C_TYPE_SFIXED32:
-        case PROTOBUF_C_TYPE_UINT32:
-        case PROTOBUF_C_TYPE_FIXED32:
-        case PROTOBUF_C_TYPE_FLOAT:
-        case PROTOBUF_C_TYPE_BOOL:
-        case PROTOBUF_C_TYPE_ENUM:
-        default:
-                return 4;
-        }
-}
-
 static json_t *json_message_repeated(const ProtobufCFieldDescriptor *field, const ProtobufCMessage *message)
 {
         size_t n = *(const size_t *)((const char *)message + field->quantifier_offset);
         const char *at = *(char *const *)((const char *)message + field->offset);
-        bool is_map = json_message_is_map(field);
+        bool is_map = field_is_map(field);
         json_t *all = is_map ? json_object() : json_array();
         for (size_t i = 0; i < n; i++) {
-                const void *element = at + i * json_message_element_size(field);
+                const void *element = at + i * field_size(field);
                 if (!is_map) {
                         (void)json_array_append_new(all, json_message_value(field, element));
                         continue;

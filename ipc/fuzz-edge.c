@@ -13,6 +13,7 @@
 
 #include "ipc/channel.h"
 #include "ipc/edges/tables.h"
+#include "ipc/field.h"
 #include "ipc/hand-channel.h"
 #include "ipc/sample.h"
 #include "lib/clock.h"
@@ -91,25 +92,6 @@ static void fuzz_touch_value(const ProtobufCFieldDescriptor *field, const void *
         }
 }
 
-static size_t fuzz_element_size(const ProtobufCFieldDescriptor *field)
-{
-        switch ((int)field->type) {
-        case PROTOBUF_C_TYPE_BYTES:
-                return sizeof(ProtobufCBinaryData);
-        case PROTOBUF_C_TYPE_STRING:
-        case PROTOBUF_C_TYPE_MESSAGE:
-        case PROTOBUF_C_TYPE_INT64:
-        case PROTOBUF_C_TYPE_SINT64:
-        case PROTOBUF_C_TYPE_SFIXED64:
-        case PROTOBUF_C_TYPE_UINT64:
-        case PROTOBUF_C_TYPE_FIXED64:
-        case PROTOBUF_C_TYPE_DOUBLE:
-                return 8;
-        default:
-                return 4;
-        }
-}
-
 /* Reads everything a handler could, and asserts what it may rely on. */
 static void fuzz_touch_message(const ProtobufCMessage *message)
 {
@@ -126,7 +108,7 @@ static void fuzz_touch_message(const ProtobufCMessage *message)
 
                         assert(n <= DECODE_ELEMENTS_MAX);
                         for (size_t k = 0; k < n; k++)
-                                fuzz_touch_value(field, *(const uint8_t *const *)value + k * fuzz_element_size(field));
+                                fuzz_touch_value(field, *(const uint8_t *const *)value + k * field_size(field));
                 } else if (!(field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) ||
                            *(const uint32_t *)quantifier == field->id) {
                         fuzz_touch_value(field, value);

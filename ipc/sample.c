@@ -2,6 +2,8 @@
 
 #include "ipc/sample.h"
 
+#include "ipc/field.h"
+
 #include <assert.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -34,26 +36,6 @@ static void sample_scalar(const ProtobufCFieldDescriptor *field, void *to)
         }
 }
 
-static size_t sample_size(const ProtobufCFieldDescriptor *field)
-{
-        switch ((int)field->type) {
-        case PROTOBUF_C_TYPE_STRING:
-        case PROTOBUF_C_TYPE_MESSAGE:
-                return sizeof(void *);
-        case PROTOBUF_C_TYPE_BYTES:
-                return sizeof(ProtobufCBinaryData);
-        case PROTOBUF_C_TYPE_INT64:
-        case PROTOBUF_C_TYPE_SINT64:
-        case PROTOBUF_C_TYPE_SFIXED64:
-        case PROTOBUF_C_TYPE_UINT64:
-        case PROTOBUF_C_TYPE_FIXED64:
-        case PROTOBUF_C_TYPE_DOUBLE:
-                return 8;
-        default:
-                return 4;
-        }
-}
-
 static void sample_value(DecodeArena *arena, const ProtobufCFieldDescriptor *field, unsigned depth, void *to)
 {
         static const char text[] = "sample";
@@ -79,7 +61,7 @@ static void sample_field(DecodeArena *arena, ProtobufCMessage *message, const Pr
                          unsigned depth)
 {
         uint8_t *base = (uint8_t *)message, *elements;
-        size_t size = sample_size(field);
+        size_t size = field_size(field);
 
         if (field->type == PROTOBUF_C_TYPE_MESSAGE && depth == 0)
                 return;

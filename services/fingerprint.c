@@ -1,19 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "services/fingerprint.h"
 
+#include "ipc/field.h"
 #include "lib/error.h"
 #include "lib/strings.h"
 #include <sodium.h>
-
-/* protobuf-c shows a map as a repeated message <Field>Entry with the fields key and value. */
-static bool fingerprint_is_map(const ProtobufCFieldDescriptor *field)
-{
-        const ProtobufCMessageDescriptor *entry = field->descriptor;
-
-        return field->label == PROTOBUF_C_LABEL_REPEATED && field->type == PROTOBUF_C_TYPE_MESSAGE && entry->n_fields == 2 &&
-               str_has_suffix(entry->short_name, "Entry") && str_equal(entry->fields[0].name, "key") &&
-               entry->fields[0].type == PROTOBUF_C_TYPE_STRING && str_equal(entry->fields[1].name, "value");
-}
 
 static const char *fingerprint_key(const ProtobufCMessage *entry)
 {
@@ -62,7 +53,7 @@ static int fingerprint_sort(ProtobufCMessage *message)
                 } else {
                         size_t n = *(size_t *)(void *)((uint8_t *)message + field->quantifier_offset);
                         ProtobufCMessage **members = *(ProtobufCMessage ***)(void *)at;
-                        if (fingerprint_is_map(field))
+                        if (field_is_map(field))
                                 r = fingerprint_sort_map(members, n);
                         for (size_t k = 0; k < n && r == 0; k++)
                                 r = fingerprint_sort(members[k]);

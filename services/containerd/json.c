@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "services/containerd/json.h"
 
+#include "ipc/field.h"
 #include "lib/strings.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -178,34 +179,6 @@ static void json_member(JsonText *json, const char *key, const ProtobufCFieldDes
         }
 }
 
-static size_t json_size_of(const ProtobufCFieldDescriptor *field)
-{
-        switch (field->type) {
-        case PROTOBUF_C_TYPE_INT64:
-        case PROTOBUF_C_TYPE_SINT64:
-        case PROTOBUF_C_TYPE_SFIXED64:
-        case PROTOBUF_C_TYPE_UINT64:
-        case PROTOBUF_C_TYPE_FIXED64:
-        case PROTOBUF_C_TYPE_DOUBLE:
-                return 8;
-        case PROTOBUF_C_TYPE_STRING:
-        case PROTOBUF_C_TYPE_MESSAGE:
-                return sizeof(void *);
-        case PROTOBUF_C_TYPE_BYTES:
-                return sizeof(ProtobufCBinaryData);
-        case PROTOBUF_C_TYPE_INT32:
-        case PROTOBUF_C_TYPE_SINT32:
-        case PROTOBUF_C_TYPE_SFIXED32:
-        case PROTOBUF_C_TYPE_UINT32:
-        case PROTOBUF_C_TYPE_FIXED32:
-        case PROTOBUF_C_TYPE_FLOAT:
-        case PROTOBUF_C_TYPE_BOOL:
-        case PROTOBUF_C_TYPE_ENUM:
-        default:
-                return 4;
-        }
-}
-
 static bool json_is_default(const ProtobufCFieldDescriptor *field, const void *at)
 {
         static const uint8_t zero[sizeof(ProtobufCBinaryData)] = {0};
@@ -214,26 +187,16 @@ static bool json_is_default(const ProtobufCFieldDescriptor *field, const void *a
                 return str_is_empty(*(char *const *)at);
         if (field->type == PROTOBUF_C_TYPE_BYTES)
                 return ((const ProtobufCBinaryData *)at)->len == 0;
-        return memcmp(at, zero, json_size_of(field)) == 0;
-}
-
-/* protobuf-c shows a map as a repeated message <Field>Entry of key and value. */
-static bool json_is_map(const ProtobufCFieldDescriptor *field)
-{
-        const ProtobufCMessageDescriptor *entry = field->descriptor;
-
-        return field->type == PROTOBUF_C_TYPE_MESSAGE && entry->n_fields == 2 && str_has_suffix(entry->short_name, "Entry") &&
-               str_equal(entry->fields[0].name, "key") && entry->fields[0].type == PROTOBUF_C_TYPE_STRING &&
-               str_equal(entry->fields[1].name, "value");
+        return memcmp(at, zero, field_size(field)) == 0;
 }
 
 static void json_repeated(JsonText *json, const ProtobufCFieldDescriptor *field, const uint8_t *elements, size_t n, unsigned depth)
 {
-        bool is_map = json_is_map(field);
+        bool is_map = field_is_map(field);
 
         json_open(json, field->name, is_map ? '{' : '[');
         for (size_t i = 0; i < n; i++) {
-                const uint8_t *at = elements + i * json_size_of(field);
+                const uint8_t *at = elements + i * field_size(field);
                 if (!is_map) {
                         json_member(json, NULL, field, at, depth);
                         continue;
