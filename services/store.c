@@ -98,6 +98,16 @@ int store_prepare(Store *store, const char *sql, StoreStatement **ret)
         return r < 0 ? fold(r) : 0;
 }
 
+int store_prepare_all(Store *store, const StorePreparation *preparations, size_t n)
+{
+        for (size_t i = 0; i < n; i++) {
+                int r = store_prepare(store, preparations[i].sql, preparations[i].ret);
+                if (r < 0)
+                        return fold(r);
+        }
+        return 0;
+}
+
 int store_run_values(Store *store, StoreStatement *statement, const StoreValue *values, size_t n)
 {
         if ((size_t)sqlite3_bind_parameter_count(statement) != n)

@@ -42,6 +42,11 @@ const char *store_error_text(const Store *store);
 /* A prepared statement lives until store_close(). -EIO if the SQL is wrong: a bug of ours. */
 typedef sqlite3_stmt StoreStatement;
 int store_prepare(Store *store, const char *sql, StoreStatement **ret);
+typedef struct StorePreparation {
+        StoreStatement **ret;
+        const char *sql;
+} StorePreparation;
+int store_prepare_all(Store *store, const StorePreparation *preparations, size_t n);
 
 typedef struct StoreValue {
         int type; /* SQLITE_INTEGER, SQLITE_TEXT, SQLITE_BLOB or SQLITE_NULL */

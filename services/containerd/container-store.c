@@ -39,24 +39,20 @@ int container_store_open(ContainerStore *store, const char *path, const char *bo
                                 .boot_id = boot_id,
                                 .migrations = container_store_migrations,
                                 .n_migrations = ARRAY_SIZE(container_store_migrations)};
-        const struct {
-                const char *sql;
-                StoreStatement **ret;
-        } statements[] = {
-                {"INSERT INTO containers (id, pod_id, name, attempt, fingerprint, handler, state, created_nsec)"
-                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?)", &store->insert},
-                {"UPDATE containers SET handler = ?, status = ?, spec = ?, config = ? WHERE id = ?", &store->record},
-                {"UPDATE containers SET state = ?, pid = ?, started_nsec = ?, finished_nsec = ?, exit_code = ?, reason = ?,"
-                 " message = ?, stop_deadline_usec = ?, removing = ? WHERE id = ?", &store->save},
-                {"DELETE FROM containers WHERE id = ?", &store->remove},
-                {"SELECT id, pod_id, name, attempt, fingerprint, handler, state, pid, status, spec, config, created_nsec,"
-                 " started_nsec, finished_nsec, exit_code, reason, message, stop_deadline_usec, removing FROM containers",
-                 &store->load},
+        const StorePreparation statements[] = {
+                {&store->insert, "INSERT INTO containers (id, pod_id, name, attempt, fingerprint, handler, state, created_nsec)"
+                                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"},
+                {&store->record, "UPDATE containers SET handler = ?, status = ?, spec = ?, config = ? WHERE id = ?"},
+                {&store->save, "UPDATE containers SET state = ?, pid = ?, started_nsec = ?, finished_nsec = ?, exit_code = ?, reason = ?,"
+                               " message = ?, stop_deadline_usec = ?, removing = ? WHERE id = ?"},
+                {&store->remove, "DELETE FROM containers WHERE id = ?"},
+                {&store->load, "SELECT id, pod_id, name, attempt, fingerprint, handler, state, pid, status, spec, config, created_nsec,"
+                               " started_nsec, finished_nsec, exit_code, reason, message, stop_deadline_usec, removing FROM containers"},
         };
 
         int r = store_open(&store->store, &spec);
-        for (size_t i = 0; i < ARRAY_SIZE(statements) && r == 0; i++)
-                r = store_prepare(store->store, statements[i].sql, statements[i].ret);
+        if (r == 0)
+                r = store_prepare_all(store->store, statements, ARRAY_SIZE(statements));
         return r < 0 ? fold(r) : r;
 }
 

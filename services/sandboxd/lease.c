@@ -26,7 +26,7 @@ int on_lease_take(void *userdata, Frame *frame)
                 int r = lease_new(&lease, pod, request->container_id);
                 if (r < 0)
                         return fold(r);
-                r = pod_store_put_lease(sandboxd, lease);
+                r = pod_store_put_lease(sandboxd, pod, lease);
                 if (r) {
                         (void)lease_free(lease);
                         return r < 0 ? fold(r)

@@ -33,10 +33,7 @@ int pod_store_open(Sandboxd *sandboxd, const char *path, const char *boot_id)
         PodStatements *s = sandboxd->statements = calloc(1, sizeof(*s));
         if (!s)
                 return error_origin(-ENOMEM);
-        const struct {
-                StoreStatement **to;
-                const char *sql;
-        } all[] = {
+        const StorePreparation all[] = {
                 {&s->put, "INSERT INTO pods VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET state = excluded.state,"
                           " network_pin = excluded.network_pin, has_network = excluded.has_network, init_pid = excluded.init_pid,"
                           " result = excluded.result"},
@@ -47,12 +44,7 @@ int pod_store_open(Sandboxd *sandboxd, const char *path, const char *boot_id)
                 {&s->load, "SELECT id, request, permit, state, created_nsec, network_pin, has_network, init_pid, result FROM pods"},
                 {&s->load_leases, "SELECT container, pod FROM leases"},
         };
-        for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
-                r = store_prepare(sandboxd->store, all[i].sql, all[i].to);
-                if (r < 0)
-                        return fold(r);
-        }
-        return 0;
+        return fold(store_prepare_all(sandboxd->store, all, ARRAY_SIZE(all)));
 }
 
 void pod_store_close(Sandboxd *sandboxd)
@@ -160,17 +152,10 @@ int pod_store_delete(Sandboxd *sandboxd, const Pod *pod)
         return r < 0 ? fold(r) : r;
 }
 
-int pod_store_put_lease(Sandboxd *sandboxd, const Lease *lease)
+int pod_store_put_lease(Sandboxd *sandboxd, const Pod *pod, const Lease *lease)
 {
-        /* The pod is found by the lease's list: the caller has just put it there. */
-        list_for_each(i, &sandboxd->pods) {
-                Pod *pod = container_of(i, Pod, link);
-                if (pod_find_lease(pod, lease->container_id) == lease) {
-                        int r = store_run(sandboxd->store, sandboxd->statements->put_lease, STORE_TEXT(lease->container_id), STORE_TEXT(pod->id));
-                        return r < 0 ? fold(r) : r;
-                }
-        }
-        return error_origin(-ENOENT);
+        int r = store_run(sandboxd->store, sandboxd->statements->put_lease, STORE_TEXT(lease->container_id), STORE_TEXT(pod->id));
+        return r < 0 ? fold(r) : r;
 }
 
 int pod_store_delete_lease(Sandboxd *sandboxd, const char *container_id)

@@ -28,7 +28,7 @@ void pod_store_close(Sandboxd *sandboxd);
 int pod_store_load(Sandboxd *sandboxd);
 int pod_store_put(Sandboxd *sandboxd, const Pod *pod);
 int pod_store_delete(Sandboxd *sandboxd, const Pod *pod);
-int pod_store_put_lease(Sandboxd *sandboxd, const Lease *lease);
+int pod_store_put_lease(Sandboxd *sandboxd, const Pod *pod, const Lease *lease);
 int pod_store_delete_lease(Sandboxd *sandboxd, const char *container_id);
 
 /* run.c: makes the pod's namespaces and network, step by step, and undoes them in reverse. */
