@@ -37,8 +37,6 @@ struct Method {
 
 /* methods.c */
 const GrpcMethod *method_lookup(void *userdata, const char *path);
-size_t method_count(void);
-const Method *method_at(size_t i);
 
 /* forward.c: asks the brain that the method names, and answers the call. */
 int forward_call(Gatewayd *gatewayd, const Method *method, GrpcCall *call);

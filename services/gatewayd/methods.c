@@ -76,13 +76,3 @@ const GrpcMethod *method_lookup(void *userdata, const char *path)
                         return &method_rows[i].grpc;
         return NULL;
 }
-
-size_t method_count(void)
-{
-        return ARRAY_SIZE(method_rows);
-}
-
-const Method *method_at(size_t i)
-{
-        return &method_rows[i];
-}

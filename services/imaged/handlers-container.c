@@ -163,9 +163,7 @@ int on_writable_prepare(void *userdata, Frame *frame)
                 if (!str_copy(verb.volumes[i], sizeof(verb.volumes[i]), request->volumes[i]))
                         return reply_fail(to, GRPC_STATUS_INVALID_ARGUMENT, "container %s: a volume path of its image is too long",
                                           request->container_id);
-        verb.n_layers = (uint32_t)hold->image->n_stack;
-        for (size_t i = 0; i < hold->image->n_stack; i++)
-                memcpy(verb.layers[i], hold->image->stack[i]->digest, 32);
+        verb.n_layers = image_copy_stack(hold->image, verb.layers);
         if (!hold->writable) {
                 hold->writable = true;
                 int r = image_store_put_hold(imaged, hold);
@@ -268,15 +266,11 @@ int on_user_lookup(void *userdata, Frame *frame)
                 container_of(frame->message, Bulkhead__ContainerdImaged__UserLookupRequest, base);
         ReplyTo to = frame_reply_to(frame);
         char id[ID_LENGTH + 1], user[520];
-        Image *image = NULL;
-        list_for_each(i, &imaged->table.images) {
-                Image *other = container_of(i, Image, link);
-                if (reference_is_id(request->image_id, id) && str_equal(other->id, id))
-                        image = other;
-        }
+        Image *image = reference_is_id(request->image_id, id) ? image_table_find_any(&imaged->table, id) : NULL;
         if (!image)
                 return reply_fail(to, GRPC_STATUS_NOT_FOUND, "image %.200s is not on this node; pull it first", request->image_id);
-        TreeUser verb = {.n_layers = (uint32_t)image->n_stack};
+        TreeUser verb = {0};
+        verb.n_layers = image_copy_stack(image, verb.layers);
         bool fits = str_copy(user, sizeof(user), request->user);
         char *group = fits ? strchr(user, ':') : NULL;
         if (group)
@@ -287,7 +281,5 @@ int on_user_lookup(void *userdata, Frame *frame)
                                   "rebuild the image", request->image_id, request->user);
         if (!*user)
                 verb.uid = 0;
-        for (size_t i = 0; i < image->n_stack; i++)
-                memcpy(verb.layers[i], image->stack[i]->digest, 32);
         return fold(tree_call_start(imaged, to, "", ROW_IMAGED_TREE_TREE_USER, &verb, user_on_found));
 }

@@ -42,10 +42,7 @@ int image_store_open(Imaged *imaged, const char *path, const char *boot_id)
         ImagedStatements *s = imaged->statements = calloc(1, sizeof(*s));
         if (!s)
                 return error_origin(-ENOMEM);
-        const struct {
-                StoreStatement **to;
-                const char *sql;
-        } all[] = {
+        const StorePreparation all[] = {
                 {&s->put_layer, "INSERT OR REPLACE INTO layers VALUES (?, ?, ?, ?, ?)"},
                 {&s->put_image, "INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?, ?)"},
                 {&s->delete_image_layers, "DELETE FROM image_layers WHERE image = ?"},
@@ -66,12 +63,7 @@ int image_store_open(Imaged *imaged, const char *path, const char *boot_id)
                 {&s->load_names, "SELECT name, image, is_digest FROM names"},
                 {&s->load_holds, "SELECT container, image, writable FROM holds"},
         };
-        for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
-                r = store_prepare(imaged->store, all[i].sql, all[i].to);
-                if (r < 0)
-                        return fold(r);
-        }
-        return 0;
+        return fold(store_prepare_all(imaged->store, all, ARRAY_SIZE(all)));
 }
 
 void image_store_close(Imaged *imaged)
@@ -140,20 +132,10 @@ static int image_store_on_image(void *userdata, StoreStatement *row, const char 
         return 0;
 }
 
-/* Also those that are removed and only held. */
-static Image *image_store_find(Imaged *imaged, const char *id)
+/* A row (image, position, digest) of image_layers or image_stack. 1: it cannot be read, why in *ret_why. */
+static int image_store_read_position(Imaged *imaged, StoreStatement *row, Image **ret_image, Layer **ret_layer, size_t *ret_position,
+                                     const char **ret_why)
 {
-        list_for_each(i, &imaged->table.images) {
-                Image *image = container_of(i, Image, link);
-                if (str_equal(image->id, id))
-                        return image;
-        }
-        return NULL;
-}
-
-static int image_store_on_image_layer(void *userdata, StoreStatement *row, const char **ret_why)
-{
-        Imaged *imaged = userdata;
         const char *id;
         const void *digest;
         size_t n;
@@ -163,32 +145,42 @@ static int image_store_on_image_layer(void *userdata, StoreStatement *row, const
                 *ret_why = "a column of the image's layer is not what was written";
                 return 1;
         }
-        Image *image = image_store_find(imaged, id);
+        Image *image = image_table_find_any(&imaged->table, id);
         Layer *layer = image_table_find_layer(&imaged->table, digest);
-        if (!image || !layer || (size_t)position >= image->n_layers || image->layers[position]) {
+        if (!image || !layer) {
                 *ret_why = "it names an image or a layer that is not there";
                 return 1;
         }
-        image_set_layer(image, (size_t)position, layer);
+        *ret_image = image;
+        *ret_layer = layer;
+        *ret_position = (size_t)position;
+        return 0;
+}
+
+static int image_store_on_image_layer(void *userdata, StoreStatement *row, const char **ret_why)
+{
+        Image *image;
+        Layer *layer;
+        size_t position;
+        if (image_store_read_position(userdata, row, &image, &layer, &position, ret_why))
+                return 1;
+        if (position >= image->n_layers || image->layers[position]) {
+                *ret_why = "its position is taken or beyond the image's layers";
+                return 1;
+        }
+        image_set_layer(image, position, layer);
         return 0;
 }
 
 static int image_store_on_image_stack(void *userdata, StoreStatement *row, const char **ret_why)
 {
-        Imaged *imaged = userdata;
-        const char *id;
-        const void *digest;
-        size_t n;
-        int64_t position;
-        if (!store_column_text(row, 0, ID_LENGTH, &id) || !store_column_integer(row, 1, 0, SEAL_LAYERS_MAX - 1, &position) ||
-            !store_column_blob(row, 2, 32, &digest, &n) || n != 32) {
-                *ret_why = "a column of the image's stack is not what was written";
+        Image *image;
+        Layer *layer;
+        size_t position;
+        if (image_store_read_position(userdata, row, &image, &layer, &position, ret_why))
                 return 1;
-        }
-        Image *image = image_store_find(imaged, id);
-        Layer *layer = image_table_find_layer(&imaged->table, digest);
-        if (!image || !layer || (size_t)position != image->n_stack) {
-                *ret_why = "it names an image or a layer that is not there";
+        if (position != image->n_stack) {
+                *ret_why = "its position does not follow the one before it";
                 return 1;
         }
         Layer **stack = calloc(image->n_stack + 1, sizeof(Layer *));
@@ -211,7 +203,7 @@ static int image_store_on_name(void *userdata, StoreStatement *row, const char *
                 *ret_why = "a column of the name is not what was written";
                 return 1;
         }
-        Image *image = image_store_find(imaged, id);
+        Image *image = image_table_find_any(&imaged->table, id);
         if (!image) {
                 *ret_why = "it names an image that is not there";
                 return 1;
@@ -229,7 +221,7 @@ static int image_store_on_hold(void *userdata, StoreStatement *row, const char *
                 *ret_why = "a column of the hold is not what was written";
                 return 1;
         }
-        Image *image = image_store_find(imaged, id);
+        Image *image = image_table_find_any(&imaged->table, id);
         if (!image) {
                 *ret_why = "it names an image that is not there";
                 return 1;

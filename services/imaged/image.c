@@ -131,14 +131,20 @@ void image_remove_name(Image *image, const char *text)
         free(name);
 }
 
-Image *image_table_find_id(ImageTable *table, const char *id)
+Image *image_table_find_any(ImageTable *table, const char *id)
 {
         list_for_each(i, &table->images) {
                 Image *image = container_of(i, Image, link);
-                if (!image->removed && str_equal(image->id, id))
+                if (str_equal(image->id, id))
                         return image;
         }
         return NULL;
+}
+
+Image *image_table_find_id(ImageTable *table, const char *id)
+{
+        Image *image = image_table_find_any(table, id);
+        return image && !image->removed ? image : NULL;
 }
 
 Image *image_table_find_name(ImageTable *table, const char *name)
@@ -174,10 +180,7 @@ Image *image_table_resolve(ImageTable *table, const char *text)
         Reference reference;
         const char *why;
         if (!str_has_prefix(text, "sha256:") && reference_parse(&reference, text, &why) == 0) {
-                if (*reference.digest)
-                        reference_format_digest(&reference, reference.digest, name);
-                else
-                        reference_format_tag(&reference, name);
+                reference_format(&reference, name);
                 Image *image = image_table_find_name(table, name);
                 if (image)
                         return image;
@@ -248,14 +251,21 @@ Hold *hold_free(Hold *hold)
         return NULL;
 }
 
+uint32_t image_copy_stack(const Image *image, uint8_t to[SEAL_LAYERS_MAX][32])
+{
+        assert(image->n_stack <= SEAL_LAYERS_MAX);
+        for (size_t i = 0; i < image->n_stack; i++)
+                memcpy(to[i], image->stack[i]->digest, 32);
+        return (uint32_t)image->n_stack;
+}
+
 bool image_make_statement(const Image *image, const char *reference, const uint8_t key[SEAL_KEY_BYTES], Statement *ret)
 {
-        Statement statement = {.n_layers = (uint32_t)image->n_stack};
+        Statement statement = {0};
         if (image->n_stack > SEAL_LAYERS_MAX || !str_copy(statement.image_ref, sizeof(statement.image_ref), reference))
                 return false;
         (void)str_copy(statement.image_id, sizeof(statement.image_id), image->id);
-        for (size_t i = 0; i < image->n_stack; i++)
-                memcpy(statement.layers[i], image->stack[i]->digest, 32);
+        statement.n_layers = image_copy_stack(image, statement.layers);
         statement_seal(&statement, key);
         *ret = statement;
         return true;

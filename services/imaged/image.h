@@ -76,6 +76,8 @@ int image_add_name(Image *image, const char *text, bool is_digest); /* no second
 bool image_has_name(const Image *image, const char *text);
 void image_remove_name(Image *image, const char *text);
 
+/* Also one that is removed and only held. */
+Image *image_table_find_any(ImageTable *table, const char *id);
 /* The image that is listed under this id; NULL if none. */
 Image *image_table_find_id(ImageTable *table, const char *id);
 Image *image_table_find_name(ImageTable *table, const char *name);
@@ -89,6 +91,9 @@ Layer *image_table_find_layer(ImageTable *table, const uint8_t digest[32]);
 Hold *image_table_find_hold(ImageTable *table, const char *container_id);
 int hold_new(Hold **ret, ImageTable *table, const char *container_id, Image *image);
 Hold *hold_free(Hold *hold);
+
+/* The digests of what is mounted, lowest first; there are at most SEAL_LAYERS_MAX. Returns how many. */
+uint32_t image_copy_stack(const Image *image, uint8_t to[SEAL_LAYERS_MAX][32]);
 
 /* The statement that binds the image to its layers for one reference; SEAL_LAYERS_MAX layers at most (else false). */
 bool image_make_statement(const Image *image, const char *reference, const uint8_t key[SEAL_KEY_BYTES], Statement *ret);

@@ -24,7 +24,6 @@ struct Pull {
         bool has_manifest_digest, has_config_digest;
         uint8_t manifest_digest[32], config_digest[32];
         unsigned depth; /* of indexes */
-        char *manifest_type;
         uint8_t *config_packed; /* owned */
         size_t n_config_packed;
         uint64_t config_bytes;

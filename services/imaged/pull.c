@@ -52,7 +52,6 @@ static Pull *pull_free(Pull *pull)
         pull_drop_stack(pull);
         free(pull->layers);
         free(pull->waiters);
-        free(pull->manifest_type);
         free(pull->config_packed);
         pull_import_done(pull);
         registry_done(&pull->registry);
@@ -132,12 +131,7 @@ static int pull_commit(Pull *pull)
         Imaged *imaged = pull->imaged;
         char id[ID_LENGTH + 1];
         hex_encode(id, pull->config_digest, 32);
-        Image *image = NULL;
-        list_for_each(i, &imaged->table.images) {
-                Image *other = container_of(i, Image, link);
-                if (str_equal(other->id, id))
-                        image = other;
-        }
+        Image *image = image_table_find_any(&imaged->table, id);
         bool is_new = !image;
         if (is_new) {
                 int r = image_new(&image, id, TAKE_PTR(pull->config_packed), pull->n_config_packed, pull->n_layers);
@@ -531,10 +525,7 @@ int pull_image(Imaged *imaged, const Runtime__V1__PullImageRequest *request, Rep
                 return reply_fail(to, GRPC_STATUS_INVALID_ARGUMENT, "PullImage: the request names no image");
         if (reference_parse(&reference, text, &why) != 0)
                 return reply_fail(to, GRPC_STATUS_INVALID_ARGUMENT, "image \"%.200s\" is not a reference: %s", text, why);
-        if (*reference.digest)
-                reference_format_digest(&reference, reference.digest, name);
-        else
-                reference_format_tag(&reference, name);
+        reference_format(&reference, name);
 
         Registry registry;
         int r = registry_init(&registry, imaged, &reference, request->auth, &why);
@@ -567,10 +558,7 @@ int pull_progress(Imaged *imaged, const char *image, ReplyTo to)
         const char *why;
         if (reference_parse(&reference, image, &why) != 0)
                 return reply_fail(to, GRPC_STATUS_INVALID_ARGUMENT, "image \"%.200s\" is not a reference: %s", image, why);
-        if (*reference.digest)
-                reference_format_digest(&reference, reference.digest, name);
-        else
-                reference_format_tag(&reference, name);
+        reference_format(&reference, name);
         list_for_each(i, &imaged->pulls) {
                 const Pull *pull = container_of(i, Pull, link);
                 if (!str_equal(pull->name, name))

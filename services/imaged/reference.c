@@ -155,3 +155,11 @@ void reference_format_digest(const Reference *reference, const char *digest, cha
 {
         (void)snprintf(to, REFERENCE_MAX, "%s/%s@%s", reference->registry, reference->repository, digest);
 }
+
+void reference_format(const Reference *reference, char to[REFERENCE_MAX])
+{
+        if (*reference->digest)
+                reference_format_digest(reference, reference->digest, to);
+        else
+                reference_format_tag(reference, to);
+}

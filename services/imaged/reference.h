@@ -20,7 +20,8 @@ enum { REFERENCE_E_INVALID = 1 };
 
 /* 0 or REFERENCE_E_INVALID; ret_why says what is wrong, for people. With neither tag nor digest the tag is "latest". */
 int reference_parse(Reference *ret, const char *text, const char **ret_why);
-/* "registry/repository:tag", "registry/repository@sha256:…", or with both. */
+/* The canonical name: "registry/repository@sha256:…" where it names a digest, else "registry/repository:tag". */
+void reference_format(const Reference *reference, char to[REFERENCE_MAX]);
 void reference_format_tag(const Reference *reference, char to[REFERENCE_MAX]);
 void reference_format_digest(const Reference *reference, const char *digest, char to[REFERENCE_MAX]);
 

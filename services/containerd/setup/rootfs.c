@@ -166,7 +166,7 @@ static bool rootfs_is_mounted(int parent_fd)
                parent.st_dev != root.st_dev;
 }
 
-static int rootfs_unmount(int dir_fd, const char *id)
+static int rootfs_unmount(int dir_fd)
 {
         char path[64];
         (void)snprintf(path, sizeof(path), "/proc/self/fd/%d/rootfs", dir_fd);
@@ -243,7 +243,7 @@ int rootfs_prepare(Setup *setup, const RootfsPrepare *verb, Refusal *refusal)
         r = rootfs_check_mount_points(rootfs_fd, permit->id, refusal);
         if (r) {
                 rootfs_fd = fd_close(rootfs_fd);
-                (void)rootfs_unmount(dir_fd, permit->id);
+                (void)rootfs_unmount(dir_fd);
         }
         return r < 0 ? fold(r) : r;
 }
@@ -255,7 +255,7 @@ int rootfs_remove(Setup *setup, const char *id, Refusal *refusal)
                                                 RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
         if (dir_fd < 0)
                 return errno == ENOENT ? 0 : error_origin(negative_errno());
-        int r = rootfs_unmount(dir_fd, id);
+        int r = rootfs_unmount(dir_fd);
         if (r < 0)
                 return refusal_set(refusal, GRPC_STATUS_INTERNAL, "container %s: its root file system cannot be unmounted: %s", id,
                                    strerror(-r));
