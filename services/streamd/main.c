@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ipc/edges/streamd-containerd.pb-c.h"
 #include "ipc/edges/streamd-containerd.rows.h"
+#include "ipc/edges/streamd-sandboxd.pb-c.h"
 #include "ipc/edges/streamd-sandboxd.rows.h"
 #include "lib/error.h"
 #include "lib/log.h"
@@ -15,6 +16,15 @@ static int on_session_ended(void *userdata, Frame *frame)
                 (const Bulkhead__StreamdContainerd__SessionEnded *)frame->message;
 
         log_debug("session %s ended with code %d", ended->session_id, ended->exit_code);
+        return 0;
+}
+
+static int on_forward_ended(void *userdata, Frame *frame)
+{
+        const Bulkhead__StreamdSandboxd__ForwardEnded *ended =
+                (const Bulkhead__StreamdSandboxd__ForwardEnded *)frame->message;
+
+        log_debug("port-forward session %s ended: %s", ended->session_id, ended->error);
         return 0;
 }
 
