@@ -15,6 +15,7 @@
  * row 6 request launch_list: LaunchList -> LaunchListed from A states ANY
  * row 7 request launch_probe: LaunchProbe -> LaunchProbed from A states ANY
  * row 8 request launch_exit_record: LaunchContainer -> LaunchExit from A states ANY
+ * row 9 request launch_update: LaunchUpdate -> - from A fds memfd-sealed
  */
 
 #include "ipc/edges/containerd-shim.h"
@@ -55,6 +56,14 @@ typedef struct LaunchExec {
         uint32_t runtime;
         uint32_t flags;
 } LaunchExec;
+
+/* fd: packed runtime.v1.UpdateContainerResourcesRequest. All of its limits are in force afterwards, or none; what it does not say
+ * stays. */
+typedef struct LaunchUpdate {
+        Permit permit; /* UPDATE: id = the update, pod_id = container */
+        uint32_t runtime;
+        uint32_t padding;
+} LaunchUpdate;
 
 typedef struct LaunchReconnected {
         uint32_t alive; /* 0: no shim listens there any more */

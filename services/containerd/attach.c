@@ -13,6 +13,7 @@
 #include "services/containerd/shim-link.h"
 #include "services/containerd/start.h"
 #include "services/containerd/stop.h"
+#include "services/containerd/update.h"
 #include <event2/event.h>
 
 #define ATTACH_LOOK_USEC (UINT64_C(1) * 1000000)
@@ -217,6 +218,8 @@ static int attach_done(Operation *operation)
                         r = start_again(container);
                 if (r == 0 && container->stop_deadline_usec > 0 && !container->stop)
                         r = stop_again(container);
+                if (r == 0)
+                        r = update_again(container);
         }
         if (r == 0)
                 r = recover_on_attached(containerd);

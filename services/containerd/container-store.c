@@ -31,6 +31,7 @@ static const char *const container_store_migrations[] = {
         " removing INTEGER NOT NULL DEFAULT 0,"
         " UNIQUE (pod_id, name, attempt)"
         ") WITHOUT ROWID",
+        "ALTER TABLE containers ADD COLUMN update_call BLOB",
 };
 
 int container_store_open(ContainerStore *store, const char *path, const char *boot_id)
@@ -42,12 +43,13 @@ int container_store_open(ContainerStore *store, const char *path, const char *bo
         const StorePreparation statements[] = {
                 {&store->insert, "INSERT INTO containers (id, pod_id, name, attempt, fingerprint, handler, state, created_nsec)"
                                  " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"},
-                {&store->record, "UPDATE containers SET handler = ?, status = ?, spec = ?, config = ? WHERE id = ?"},
+                {&store->record, "UPDATE containers SET handler = ?, status = ?, spec = ?, config = ?, update_call = NULL WHERE id = ?"},
                 {&store->save, "UPDATE containers SET state = ?, pid = ?, started_nsec = ?, finished_nsec = ?, exit_code = ?, reason = ?,"
                                " message = ?, stop_deadline_usec = ?, removing = ? WHERE id = ?"},
+                {&store->update, "UPDATE containers SET update_call = ? WHERE id = ?"},
                 {&store->remove, "DELETE FROM containers WHERE id = ?"},
                 {&store->load, "SELECT id, pod_id, name, attempt, fingerprint, handler, state, pid, status, spec, config, created_nsec,"
-                               " started_nsec, finished_nsec, exit_code, reason, message, stop_deadline_usec, removing FROM containers"},
+                               " started_nsec, finished_nsec, exit_code, reason, message, stop_deadline_usec, removing, update_call FROM containers"},
         };
 
         int r = store_open(&store->store, &spec);
@@ -103,6 +105,13 @@ int container_store_save(ContainerStore *store, Container *container)
         if (r == STORE_E_FULL)
                 containerd_pulse_soon(container->containerd);
         return r < 0 ? fold(r) : 0;
+}
+
+int container_store_update(ContainerStore *store, Container *container, const uint8_t *bytes, size_t n)
+{
+        int r = store_run(store->store, store->update, STORE_BLOB(bytes, n), STORE_TEXT(container->id));
+
+        return r < 0 ? fold(r) : r;
 }
 
 int container_store_remove(ContainerStore *store, Container *container)
@@ -178,6 +187,9 @@ static bool container_store_read(Container *container, StoreStatement *row, cons
             !store_column_integer(row, 14, INT32_MIN, INT32_MAX, &exit_code) ||
             !container_store_copy_text(row, 15, &container->reason) || !container_store_copy_text(row, 16, &container->message) ||
             !store_column_integer(row, 17, 0, INT64_MAX, &deadline) || !store_column_integer(row, 18, 0, 1, &removing))
+                return false;
+        if (sqlite3_column_type(row, 19) != SQLITE_NULL &&
+            !container_store_copy_blob(row, 19, &container->update_bytes, &container->n_update_bytes))
                 return false;
         memcpy(container->fingerprint, fingerprint, FINGERPRINT_BYTES);
         container->pid = (int32_t)pid;

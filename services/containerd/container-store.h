@@ -11,7 +11,7 @@ typedef struct Container Container;
 
 typedef struct ContainerStore {
         Store *store; /* owned */
-        StoreStatement *insert, *record, *save, *remove, *load; /* the store's */
+        StoreStatement *insert, *record, *save, *update, *remove, *load; /* the store's */
 } ContainerStore;
 
 /* 0, STORE_E_FULL, STORE_E_VERSION or -errno. */
@@ -20,10 +20,12 @@ void container_store_done(ContainerStore *store);
 
 /* A new row, with the state CREATING. 0, STORE_E_FULL, STORE_E_CONFLICT or -errno. */
 int container_store_insert(ContainerStore *store, Container *container);
-/* The record, once it is made. 0, STORE_E_FULL or -errno. */
+/* The record, once it is made, or changed: no update is under way any more. 0, STORE_E_FULL or -errno. */
 int container_store_record(ContainerStore *store, Container *container);
 /* State, times, end, intents. A full disk is not an error: the row is marked and written later. 0 or -errno. */
 int container_store_save(ContainerStore *store, Container *container);
+/* The update that is under way, NULL: none. 0, STORE_E_FULL or -errno. */
+int container_store_update(ContainerStore *store, Container *container, const uint8_t *bytes, size_t n);
 int container_store_remove(ContainerStore *store, Container *container); /* 0, STORE_E_FULL or -errno */
 
 /* Makes a container of each row. One that cannot be read is listed as UNKNOWN, if its id can. 0 or -errno. */

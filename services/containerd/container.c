@@ -15,6 +15,7 @@
 #include "services/containerd/start.h"
 #include "services/containerd/stop-signal.h"
 #include "services/containerd/stop.h"
+#include "services/containerd/update.h"
 #include <assert.h>
 #include <signal.h>
 
@@ -75,6 +76,7 @@ Container *container_free(Container *container)
         container->stop = stop_free(container->stop);
         container->exit = exit_free(container->exit);
         container->remove = remove_free(container->remove);
+        container->update = update_free(container->update);
         container->log_link = log_link_free(container->log_link);
         container->log_reopen = log_reopen_free(container->log_reopen);
         container->attach = attach_free(container->attach);
@@ -85,6 +87,7 @@ Container *container_free(Container *container)
         for (size_t i = 0; i < container->n_successors; i++)
                 (void)frame_free(container->successors[i]);
         free(container->successors);
+        free(container->update_bytes);
         free(container->name);
         free(container->reason);
         free(container->message);

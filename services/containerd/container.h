@@ -16,6 +16,7 @@ typedef struct Start Start;
 typedef struct Stop Stop;
 typedef struct Exit Exit;
 typedef struct Remove Remove;
+typedef struct Update Update;
 typedef struct LogLink LogLink;
 typedef struct LogReopen LogReopen;
 typedef struct Attach Attach;
@@ -80,6 +81,9 @@ struct Container {
         bool has_row;      /* in the database */
         bool is_unwritten; /* the row is not what is here: a full disk */
 
+        uint8_t *update_bytes; /* owned; loaded: the update that was under way, until it is under way again */
+        size_t n_update_bytes;
+
         int32_t pid;        /* of its first process; 0: none */
         int pidfd;          /* owned; -1 */
         ShimLink *shim;     /* owned; NULL without one */
@@ -96,6 +100,7 @@ struct Container {
         Stop *stop;
         Exit *exit;
         Remove *remove;
+        Update *update; /* and those that wait for it */
         LogLink *log_link;
         LogReopen *log_reopen;
         Attach *attach;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "services/containerd/handlers.h"
 
+#include "ipc/seal.h"
 #include "lib/error.h"
 #include "lib/log.h"
 #include "services/containerd/containerd.h"
@@ -12,6 +13,7 @@
 #include "services/containerd/start.h"
 #include "services/containerd/status.h"
 #include "services/containerd/stop.h"
+#include "services/containerd/update.h"
 
 /* Finds the container that a request names; answers if there is none. NULL: answered. */
 static Container *handlers_find(Containerd *containerd, const Frame *frame, const char *id, int *ret)
@@ -140,8 +142,19 @@ int on_reopen_container_log(void *userdata, Frame *frame)
 
 int on_update_container_resources(void *userdata, Frame *frame)
 {
-        return handlers_unimplemented(frame, "changing the limits of a container is not built yet; create another attempt with "
-                                             "other limits");
+        const Bulkhead__GatewaydContainerd__UpdateContainerResourcesCall *call =
+                container_of(frame->message, Bulkhead__GatewaydContainerd__UpdateContainerResourcesCall, base);
+        Permit permit = {0};
+        int r = 0;
+
+        /* The container that gatewayd resolved, which is sealed; the hand looks at the seal. */
+        if (call->permit.len == sizeof(permit))
+                memcpy(&permit, call->permit.data, sizeof(permit));
+        permit.pod_id[ID_LENGTH] = '\0';
+        Container *container = handlers_find(userdata, frame, permit.pod_id, &r);
+        if (container)
+                r = update_request(container, frame);
+        return r < 0 ? fold(r) : 0;
 }
 
 int on_container_stats(void *userdata, Frame *frame)

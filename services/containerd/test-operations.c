@@ -5,6 +5,7 @@
 #include "services/containerd/container.h"
 #include "services/containerd/remove.h"
 #include "services/containerd/test-peers.h"
+#include "services/containerd/update.h"
 
 #define ASK(name) ROW_GATEWAYD_CONTAINERD_##name
 
@@ -390,6 +391,118 @@ static void test_logd_comes_back(void)
         peers_done(&p);
 }
 
+static void update(Peers *p, char digit, int64_t shares, const char *cpus)
+{
+        Bulkhead__GatewaydContainerd__UpdateContainerResourcesCall call =
+                BULKHEAD__GATEWAYD_CONTAINERD__UPDATE_CONTAINER_RESOURCES_CALL__INIT;
+        Runtime__V1__UpdateContainerResourcesRequest request = RUNTIME__V1__UPDATE_CONTAINER_RESOURCES_REQUEST__INIT;
+        Runtime__V1__LinuxContainerResources limits = RUNTIME__V1__LINUX_CONTAINER_RESOURCES__INIT;
+        Permit permit = {.verb = PERMIT_VERB_UPDATE};
+
+        memset(permit.pod_id, digit, ID_LENGTH);
+        memset(permit.id, 'e', ID_LENGTH);
+        limits.cpu_shares = shares;
+        limits.cpuset_cpus = (char *)cpus;
+        request.container_id = permit.pod_id;
+        request.linux = &limits;
+        _cleanup_free_ uint8_t *bytes = NULL;
+        assert_ok(decode_pack(&request.base, &bytes, &call.request.len));
+        call.request.data = bytes;
+        call.id = permit.id;
+        call.permit = (ProtobufCBinaryData){.data = (uint8_t *)&permit, .len = sizeof(permit)};
+        assert_ok(channel_call(p->gatewayd, ASK(UPDATE_CONTAINER_RESOURCES), &call.base, NULL, 0, USEC_INFINITY, peers_on_answer, p, NULL));
+        peers_settle(p);
+}
+
+static const Runtime__V1__LinuxContainerResources *limits_of(Peers *p)
+{
+        return only(p)->record.status->resources->linux;
+}
+
+/* What the hand could do is in the record, and what it could not is not. */
+static void test_updates(void)
+{
+        Peers p;
+
+        peers_init(&p);
+        created(&p, 'a');
+        update(&p, 'a', 100, "");
+        assert_eq_int(p.outcome, 0);
+        assert_eq_str(p.log, "launch_update ");
+        assert_eq_int(limits_of(&p)->cpu_shares, 100);
+        begin(&p);
+        update(&p, 'a', 0, "0-");
+        assert_eq_int(p.code, GRPC_STATUS_INVALID_ARGUMENT);
+        assert_eq_str(p.log, "");
+        p.fail_at = "launch_update";
+        update(&p, 'a', 200, "0");
+        assert_eq_int(p.code, p.fail_code);
+        assert_true(strstr(p.text, "its limits are as before") != NULL);
+        assert_eq_int(limits_of(&p)->cpu_shares, 100);
+        p.fail_at = "";
+        update(&p, 'a', 0, "0");
+        assert_eq_int(limits_of(&p)->cpu_shares, 100);
+        assert_eq_str(limits_of(&p)->cpuset_cpus, "0");
+        update(&p, 'b', 1, "");
+        assert_eq_int(p.code, GRPC_STATUS_NOT_FOUND);
+        peers_done(&p);
+}
+
+/* One after the other; those that wait when the container is removed hear of it. */
+static void test_updates_in_a_row(void)
+{
+        Peers p;
+
+        peers_init(&p);
+        created(&p, 'a');
+        p.silent_at = "launch_update";
+        for (int64_t shares = 10; shares < 13; shares++)
+                update(&p, 'a', shares, "");
+        assert_eq_int(p.n_answers, 0);
+        assert_eq_str(p.log, "launch_update ");
+        p.silent_at = "";
+        assert_ok(reply_send_packed(p.silent, NULL, 0, NULL, 0));
+        peers_settle(&p);
+        assert_eq_int(p.n_answers, 3);
+        assert_eq_int(limits_of(&p)->cpu_shares, 12);
+        for (int i = 0; i < 20; i++) {
+                p.silent_at = "launch_update";
+                update(&p, 'a', 50, "");
+        }
+        assert_eq_int(p.n_answers, 3 + 4);
+        assert_eq_int(p.code, GRPC_STATUS_RESOURCE_EXHAUSTED);
+        p.silent_at = "";
+        peers_ask(&p, ASK(REMOVE_CONTAINER), 'a', 0);
+        peers_settle(&p);
+        assert_eq_int(p.n_answers, 3 + 20 + 1);
+        peers_done(&p);
+}
+
+/* The brain ends while the hand works: the next one has it done again, and knows of it. */
+static void test_an_update_over_a_restart(void)
+{
+        Peers p;
+
+        peers_init(&p);
+        started(&p, 'a');
+        p.silent_at = "launch_update";
+        update(&p, 'a', 77, "");
+        assert_eq_int(limits_of(&p)->cpu_shares, 0);
+        for (int life = 0; life < 2; life++) {
+                peers_close(&p);
+                begin(&p);
+                p.silent_at = "launch_reconnect";
+                peers_open(&p);
+                peers_settle(&p);
+                assert_eq_int(only(&p)->update_bytes != NULL, life == 0);
+                assert_ok(update_again(only(&p))); /* as when its shim has answered */
+                peers_settle(&p);
+                assert_eq_int(strstr(p.log, "launch_update ") != NULL, life == 0);
+                assert_eq_int(limits_of(&p)->cpu_shares, 77);
+        }
+        peers_done(&p);
+}
+
 int main(void)
 {
         TEST_RUN(test_create_in_order);
@@ -405,5 +518,8 @@ int main(void)
         TEST_RUN(test_a_removal_that_fails);
         TEST_RUN(test_a_restart);
         TEST_RUN(test_logd_comes_back);
+        TEST_RUN(test_updates);
+        TEST_RUN(test_updates_in_a_row);
+        TEST_RUN(test_an_update_over_a_restart);
         return 0;
 }

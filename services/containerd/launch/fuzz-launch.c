@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /* What the confined child reads. The first byte says as what: an operator's seccomp profile; a container's config.json for an exec;
- * a spec (as long as the second and third byte say) and the request that it is compared with. What passes must hold. */
+ * a container's limits for an update; a spec (as long as the second and third byte say) and the request that it is compared with. What
+ * passes must hold. */
 
 #include "ipc/decode.h"
 #include "services/containerd/launch/render.h"
@@ -69,6 +70,22 @@ static void fuzz_exec(const char *text, size_t n)
         json_decref(json);
 }
 
+static void fuzz_update(const char *text, size_t n)
+{
+        Render render = {.common = &fuzz_common, .config = &fuzz_config, .facts = &fuzz_facts, .host = &fuzz_host};
+        Runtime__V1__LinuxContainerResources asked = RUNTIME__V1__LINUX_CONTAINER_RESOURCES__INIT;
+        json_t *first = NULL, *json = NULL;
+        asked.cpu_shares = 77;
+        asked.memory_limit_in_bytes = 1 << 20;
+        int r = render_update_first(&render, text, n, &first);
+        assert(r == 0 ? json_is_object(first) : render.text[0] != '\0');
+        render.text[0] = '\0';
+        r = render_update(&render, &asked, text, n, &json);
+        assert(r == 0 ? json_integer_value(json_object_get(json_object_get(json, "cpu"), "shares")) == 77 : render.text[0] != '\0');
+        json_decref(first);
+        json_decref(json);
+}
+
 /* Not privileged by the request: then the first device rule denies, and no masked path of the request is missing. */
 static void fuzz_assert(const PermitCheck *check, const json_t *json)
 {
@@ -127,12 +144,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
         if (n == 0)
                 return 0;
-        switch (data[0] % 3) {
+        switch (data[0] % 4) {
         case 0:
                 fuzz_profile((const char *)data + 1, n - 1);
                 break;
         case 1:
                 fuzz_exec((const char *)data + 1, n - 1);
+                break;
+        case 2:
+                fuzz_update((const char *)data + 1, n - 1);
                 break;
         default:
                 fuzz_create(data + 1, n - 1);

@@ -24,9 +24,17 @@ typedef struct Verdict {
 /* Fills the verdict and returns 1, the one positive outcome of the functions below. They return 0, that, or -errno. */
 int verdict_set(Verdict *verdict, uint32_t code, const char *format, ...) _printf_(3, 4);
 
-/* What is rendered, and from what. container_fd: the config.json of an exec's container, else -1. */
+typedef enum RenderKind {
+        RENDER_KIND_CREATE, /* config.json, from a spec */
+        RENDER_KIND_EXEC,   /* process.json, from a spec and the container's config.json */
+        RENDER_KIND_LIMITS, /* limits.json, from the container's config.json */
+        RENDER_KIND_UPDATE, /* limits.json, from the one before it and the request */
+} RenderKind;
+
+/* What is rendered, and from what; fds that the kind does not need are -1. */
 typedef struct RenderJob {
         const Permit *permit;
+        RenderKind kind;
         uint32_t flags; /* LAUNCH_FLAG_* */
         int spec_fd, request_fd, container_fd;
 } RenderJob;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 #include <fcntl.h>
-#include <linux/sched.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -9,7 +8,6 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
 #include "ipc/cgroup-path.h"
 #include "ipc/edges/containerd-launch.rows.h"
@@ -17,8 +15,10 @@
 #include "lib/error.h"
 #include "lib/grpc-status.h"
 #include "services/containerd/launch/launch.h"
+#include "services/containerd/runtime/limits.h"
 #include "services/containerd/runtime/place.h"
 #include "services/containerd/runtime/runtime.h"
+#include "services/containerd/runtime/spawn.h"
 #include "services/containerd/shim/shim-start.h"
 
 #define LAUNCH_SHIM_WAIT_MSEC 120000
@@ -50,44 +50,22 @@ static int launch_check(const Launch *launch, const char *id, uint32_t runtime, 
         return 0;
 }
 
+static Runtime launch_runtime(const Launch *launch, uint32_t row)
+{
+        return (Runtime){.path = launch->config->runtimes[row].path, .runtime_dir = launch->common->runtime_dir,
+                         .systemd_cgroups = launch->config->systemd_cgroups};
+}
+
 /* arguments: the runtime's verb first. words: what it wrote. */
 static int launch_run(const Launch *launch, uint32_t row, const char *const *arguments, char words[RUNTIME_WORDS_MAX],
                       Verdict *verdict)
 {
-        const Runtime runtime = {.path = launch->config->runtimes[row].path, .runtime_dir = launch->common->runtime_dir,
-                                 .systemd_cgroups = launch->config->systemd_cgroups};
+        const Runtime runtime = launch_runtime(launch, row);
         int r = runtime_run(&runtime, arguments, words);
         if (r <= 0)
                 return r < 0 ? fold(r) : 0;
         return verdict_set(verdict, r == RUNTIME_E_UNUSABLE ? GRPC_STATUS_FAILED_PRECONDITION : GRPC_STATUS_UNKNOWN,
                            "%s %s failed: %s", runtime_name(&runtime), arguments[0], words);
-}
-
-/* Born in its cgroup: moving a process waits for every reader of the hierarchy. */
-static pid_t launch_fork_shim(const Launch *launch, const char *id)
-{
-        struct clone_args how = {.flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD};
-        if (launch->cgroup_fd < 0)
-                return fork();
-        if (mkdirat(launch->cgroup_fd, id, 0755) < 0 && errno != EEXIST)
-                return -1;
-        _cleanup_fd_ int fd = openat(launch->cgroup_fd, id, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-        how.cgroup = (uint64_t)fd;
-        return fd < 0 ? -1 : (pid_t)syscall(SYS_clone3, &how, sizeof(how));
-}
-
-static _Noreturn void launch_exec_shim(const Launch *launch, const char *id, int report_fd)
-{
-        char path[CONFIG_PATH_MAX + 32];
-        char *arguments[] = {(char *)(uintptr_t)"bulkhead-containerd-shim", (char *)(uintptr_t)id, NULL};
-        char *environment[] = {NULL};
-        int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-        (void)snprintf(path, sizeof(path), "%s/bulkhead-containerd-shim", launch->common->libexec_dir);
-        if (dup2(null_fd, STDIN_FILENO) == STDIN_FILENO && dup2(null_fd, STDOUT_FILENO) == STDOUT_FILENO &&
-            dup2(report_fd, SHIM_FD_REPORT) == SHIM_FD_REPORT && fcntl(SHIM_FD_REPORT, F_SETFD, 0) == 0 &&
-            syscall(SYS_close_range, SHIM_FD_REPORT + 1, ~0U, 0) == 0 && setsid() > 0)
-                (void)execve(path, arguments, environment);
-        _exit(127);
 }
 
 /* Starts the shim, in a session and a cgroup of its own, so that neither our end nor that of a unit or pod reaches it, and passes
@@ -99,9 +77,7 @@ static int launch_shim(const Launch *launch, const ShimStart *start, int edge_fd
         if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
                 return error_origin(negative_errno());
         int r = wire_send(pair[0], SHIM_FRAME_START, 0, 0, start, sizeof(*start), NULL, 0);
-        pid_t pid = r == 0 ? launch_fork_shim(launch, start->id) : -1;
-        if (pid == 0)
-                launch_exec_shim(launch, start->id, pair[1]);
+        pid_t pid = r == 0 ? spawn_shim(launch->common, launch->cgroup_fd, start->id, pair[1]) : -1;
         r = pid < 0 ? error_origin(negative_errno()) : 0;
         (void)close(pair[1]);
         struct pollfd p = {.fd = pair[0], .events = POLLIN};
@@ -116,17 +92,6 @@ static int launch_shim(const Launch *launch, const ShimStart *start, int edge_fd
         if (report->code != 0)
                 return verdict_set(verdict, report->code, "%s: %.1023s", start->id, report->created.text);
         return hand_reply(edge_fd, request, &report->created, frame.fds, frame.n_fds);
-}
-
-static int launch_prepare_exec(const Launch *launch, const ShimStart *start, int *ret_container_fd, Verdict *verdict)
-{
-        char path[PLACE_PATH_MAX];
-        place_path(path, launch->common, PLACE_CONTAINER, start->container, "/config.json");
-        *ret_container_fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-        if (*ret_container_fd < 0)
-                return verdict_set(verdict, GRPC_STATUS_NOT_FOUND, "exec: there is no container %s here", start->container);
-        place_path(path, launch->common, PLACE_EXEC, start->id, "");
-        return mkdir(path, 0700) < 0 && errno != EEXIST ? error_origin(negative_errno()) : 0;
 }
 
 static void launch_compose(const Launch *launch, const LaunchCreate *verb, bool is_exec, ShimStart *start)
@@ -165,9 +130,9 @@ static int launch_make(const Launch *launch, int edge_fd, HandRequest *request, 
         place_path(path, launch->common, PLACE_EXIT, start.id, "");
         if (lstat(path, &st) == 0) /* the document of one that exists must stay what it is */
                 r = verdict_set(&verdict, GRPC_STATUS_ALREADY_EXISTS, "%s: it was started before; remove it first", start.id);
-        if (r == 0 && is_exec)
-                r = launch_prepare_exec(launch, &start, &container_fd, &verdict);
-        const RenderJob job = {.permit = permit, .flags = verb->flags, .spec_fd = request->frame.fds[0],
+        if (r == 0 && is_exec && place_make_exec(launch->common, start.container, start.id, &container_fd) < 0)
+                r = verdict_set(&verdict, GRPC_STATUS_NOT_FOUND, "exec: there is no container %s here", start.container);
+        const RenderJob job = {.permit = permit, .kind = is_exec ? RENDER_KIND_EXEC : RENDER_KIND_CREATE, .flags = verb->flags, .spec_fd = request->frame.fds[0],
                                .request_fd = request->frame.fds[1], .container_fd = container_fd};
         place_path(path, launch->common, is_exec ? PLACE_EXEC : PLACE_CONTAINER, start.id,
                    is_exec ? "/process.json" : "/config.json");
@@ -230,6 +195,36 @@ static int on_launch_delete(void *context, int edge_fd, HandRequest *request)
                 r = verdict_set(&verdict, GRPC_STATUS_UNAVAILABLE, "%s: its shim does not end; try again", verb->id);
         if (r == 0)
                 r = place_remove(launch->common, verb->id);
+        return launch_answer(edge_fd, request, r, &verdict, NULL);
+}
+
+/* Asked to change a container's limits. The confined child checks the seal and takes the values from the sealed request alone; what the
+ * runtime could not do to its end is undone. At worst a taken-over containerd repeats an update that the kubelet asked for. */
+static int on_launch_update(void *context, int edge_fd, HandRequest *request)
+{
+        const Launch *launch = context;
+        const LaunchUpdate *verb = (const void *)request->frame.payload;
+        RenderJob job = {.permit = &verb->permit, .kind = RENDER_KIND_LIMITS, .spec_fd = -1, .request_fd = request->frame.fds[0]};
+        Verdict verdict = {0};
+        char words[RUNTIME_WORDS_MAX], path[PLACE_PATH_MAX];
+        const char *id = verb->permit.pod_id;
+        int r = launch_check(launch, id, verb->runtime, &verdict);
+        if (r == 0 && limits_are_known(launch->common, id))
+                job.kind = RENDER_KIND_UPDATE;
+        for (; r == 0 && job.kind <= RENDER_KIND_UPDATE; job.kind++) {
+                _cleanup_fd_ int fd = limits_open(launch->common, id, job.kind == RENDER_KIND_LIMITS, path);
+                job.container_fd = fd;
+                if (fd < 0)
+                        r = verdict_set(&verdict, GRPC_STATUS_NOT_FOUND, "update: there is no container %s here", id);
+                else
+                        r = render_run(launch, &job, path, &verdict);
+        }
+        if (r == 0) {
+                const Runtime runtime = launch_runtime(launch, verb->runtime);
+                r = limits_apply(launch->common, &runtime, id, words);
+                if (r > 0)
+                        (void)verdict_set(&verdict, GRPC_STATUS_UNKNOWN, "%s update failed: %s", runtime_name(&runtime), words);
+        }
         return launch_answer(edge_fd, request, r, &verdict, NULL);
 }
 

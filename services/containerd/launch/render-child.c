@@ -232,8 +232,45 @@ static int render_child_exec(const RenderChild *child, Render *render, json_t **
         return r;
 }
 
+/* Its values are the sealed request's own. */
+static int render_child_limits(const RenderChild *child, Render *render, json_t **ret)
+{
+        const RenderJob *job = child->job;
+        DecodeArena arena = {0};
+        ProtobufCMessage *message = NULL;
+        _cleanup_free_ uint8_t *json = NULL;
+        size_t n = 0;
+        int r = render_child_decode(child, &arena, job->request_fd, "request",
+                                    &runtime__v1__update_container_resources_request__descriptor, &message);
+        if (r == 0)
+                r = render_child_read(child, job->container_fd, "document of the container's limits", &json, &n);
+        if (r)
+                return r;
+        const Runtime__V1__UpdateContainerResourcesRequest *request =
+                (const Runtime__V1__UpdateContainerResourcesRequest *)(const void *)message;
+        if (str_is_empty(request->container_id) || !str_has_prefix(job->permit->pod_id, request->container_id))
+                r = render_forbid(render, "container_id %.64s: the permit is for container %s", request->container_id,
+                                  job->permit->pod_id);
+        else if (job->kind == RENDER_KIND_LIMITS)
+                r = render_update_first(render, (const char *)json, n, ret);
+        else
+                r = render_update(render, request->linux, (const char *)json, n, ret);
+        if (r > 0)
+                (void)str_copy(child->text, child->text_size, render->text);
+        return r;
+}
+
 static int render_child_run(const RenderChild *child)
 {
+        static const struct {
+                PermitVerb verb;
+                int (*render)(const RenderChild *child, Render *render, json_t **ret);
+        } kinds[] = {
+                [RENDER_KIND_CREATE] = {PERMIT_VERB_CREATE_CONTAINER, render_child_create},
+                [RENDER_KIND_EXEC] = {PERMIT_VERB_EXEC, render_child_exec},
+                [RENDER_KIND_LIMITS] = {PERMIT_VERB_UPDATE, render_child_limits},
+                [RENDER_KIND_UPDATE] = {PERMIT_VERB_UPDATE, render_child_limits},
+        };
         const Launch *launch = child->launch;
         const RenderHost host = {
                 .profile = render_child_profile,
@@ -243,14 +280,14 @@ static int render_child_run(const RenderChild *child)
                 .userdata = (void *)(uintptr_t)child,
         };
         Render render = {.common = launch->common, .config = launch->config, .facts = child->facts, .host = &host};
-        bool is_exec = child->job->container_fd >= 0;
+        RenderKind kind = child->job->kind;
         json_t *json = NULL;
         const uint8_t *key = hand_permit_key(launch->hand);
-        if (!key || permit_check(child->job->permit, is_exec ? PERMIT_VERB_EXEC : PERMIT_VERB_CREATE_CONTAINER, key) != 0) {
+        if (!key || permit_check(child->job->permit, kinds[kind].verb, key) != 0) {
                 (void)snprintf(child->text, child->text_size, "its permit is not gatewayd's");
                 return RENDER_E_FORBIDDEN;
         }
-        int r = is_exec ? render_child_exec(child, &render, &json) : render_child_create(child, &render, &json);
+        int r = kinds[kind].render(child, &render, &json);
         if (r == 0)
                 r = json_dumpfd(json, child->result_fd, JSON_COMPACT) < 0 ? -EIO : 0;
         return r;

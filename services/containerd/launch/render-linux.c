@@ -129,6 +129,12 @@ static int render_devices(Render *render, json_t *devices, json_t *rules)
         return 0;
 }
 
+/* No quota is -1; crun 1.8 cannot write that to a v1 hierarchy, but the largest one that a kernel takes (2^44 - 1, its max_cfs_runtime). */
+int64_t render_quota(const Render *render, int64_t quota)
+{
+        return quota < 0 && !render->facts->has_unified ? (INT64_C(1) << 44) - 1 : quota;
+}
+
 static int render_set_integer(json_t *object, const char *key, int64_t value)
 {
         return value == 0 ? 0 : json_object_set_new(object, key, json_integer(value));
@@ -144,7 +150,7 @@ static int render_limits(const Render *render, const Bulkhead__RuntimeSpec__Reso
         json_t *cpu = json_object(), *memory = json_object(), *hugepages = json_array(), *unified = json_object();
         int r = json_object_set_new(resources, "cpu", cpu) | json_object_set_new(resources, "memory", memory) |
                 json_object_set_new(resources, "hugepageLimits", hugepages);
-        r |= render_set_integer(cpu, "shares", limits->cpu_shares) | render_set_integer(cpu, "quota", limits->cpu_quota) |
+        r |= render_set_integer(cpu, "shares", limits->cpu_shares) | render_set_integer(cpu, "quota", render_quota(render, limits->cpu_quota)) |
              render_set_integer(cpu, "period", limits->cpu_period) | render_set_string(cpu, "cpus", limits->cpuset_cpus) |
              render_set_string(cpu, "mems", limits->cpuset_mems);
         r |= render_set_integer(memory, "limit", limits->memory_limit_bytes);

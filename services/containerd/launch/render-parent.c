@@ -78,7 +78,7 @@ int render_run(const Launch *launch, const RenderJob *job, const char *path, Ver
 {
         RenderAsk done = {0};
         int pair[2], status = 0;
-        const char *id = job->permit->id;
+        const char *id = job->kind < RENDER_KIND_LIMITS ? job->permit->id : job->permit->pod_id;
         _cleanup_fd_ int result_fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (result_fd < 0)
                 return verdict_set(verdict, GRPC_STATUS_FAILED_PRECONDITION, "%s: its root file system is not prepared: %s: %s", id,

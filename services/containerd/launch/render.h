@@ -53,8 +53,14 @@ int render_mounts(Render *render, json_t *mounts, const char **ret_propagation);
 int render_linux(Render *render, const char *propagation, json_t **ret);
 int render_refuse(Render *render, const char *format, ...) _printf_(2, 3); /* RENDER_E_REFUSED */
 int render_forbid(Render *render, const char *format, ...) _printf_(2, 3); /* RENDER_E_FORBIDDEN */
+int64_t render_quota(const Render *render, int64_t quota);
 int render_env(const ProcessSpec *process, json_t *env);
 int render_cwd(Render *render, const char *cwd, const char **ret);
+
+/* For `update --resources` (render-update.c): the limits in a container's config.json; and those, or the ones of the last update,
+ * with what is asked. */
+int render_update_first(Render *render, const char *container_json, size_t n, json_t **ret);
+int render_update(Render *render, const Runtime__V1__LinuxContainerResources *asked, const char *limits_json, size_t n, json_t **ret);
 
 /* For `exec --process`: the process of the container, from the config.json that was rendered for it, with another command. Refuses
  * a spec that asks for more than the container has. */

@@ -421,6 +421,115 @@ static void test_path_clean(void)
         assert_true(path_clean_is_beneath("/x", "/"));
 }
 
+static void assert_limits(json_t *json, const char *wanted)
+{
+        json_error_t error;
+        json_t *golden = json_loads(wanted, 0, &error);
+        if (!golden)
+                test_fail("%s", error.text);
+        if (!json_equal(golden, json))
+                test_fail("%s is rendered, not %s", json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS), wanted);
+        json_decref(golden);
+        json_decref(json);
+}
+
+static void assert_update(const Runtime__V1__LinuxContainerResources *asked, const char *before, const char *wanted)
+{
+        json_t *json = NULL;
+        if (render_update(&render, asked, before, strlen(before), &json) != 0)
+                test_fail("refused: %s", render.text);
+        assert_limits(json, wanted);
+}
+
+#define LIMITS_NONE "{\"cpu\":{},\"memory\":{},\"hugepageLimits\":[]}"
+
+/* Everything that is not a limit is left out; the rules of devices above all, which an update would write again. */
+static void test_update_first(void)
+{
+        static const char config_json[] =
+                "{\"linux\":{\"resources\":{\"devices\":[{\"allow\":false}],\"cpu\":{\"shares\":2},\"memory\":{},\"pids\":{\"limit\":5}}}}";
+        json_t *json = NULL;
+        render_init();
+        assert_ok(render_update_first(&render, config_json, strlen(config_json), &json));
+        assert_limits(json, "{\"cpu\":{\"shares\":2},\"memory\":{},\"pids\":{\"limit\":5}}");
+        assert_eq_int(render_update_first(&render, "{", 1, &json), RENDER_E_REFUSED);
+        assert_eq_int(render_update(&render, NULL, "[]", 2, &json), RENDER_E_REFUSED);
+}
+
+static void test_update(void)
+{
+        Runtime__V1__LinuxContainerResources asked = RUNTIME__V1__LINUX_CONTAINER_RESOURCES__INIT;
+        Runtime__V1__HugepageLimit small = RUNTIME__V1__HUGEPAGE_LIMIT__INIT, large = RUNTIME__V1__HUGEPAGE_LIMIT__INIT;
+        Runtime__V1__HugepageLimit *hugepages[] = {&small, &large};
+        Runtime__V1__LinuxContainerResources__UnifiedEntry high = RUNTIME__V1__LINUX_CONTAINER_RESOURCES__UNIFIED_ENTRY__INIT;
+        Runtime__V1__LinuxContainerResources__UnifiedEntry *unified[] = {&high};
+        json_t *json = NULL;
+
+        render_init();
+        assert_update(NULL, "{}", LIMITS_NONE);
+        assert_update(&asked, "{\"cpu\":{\"shares\":2},\"pids\":{\"limit\":5}}",
+                      "{\"cpu\":{\"shares\":2},\"memory\":{},\"hugepageLimits\":[],\"pids\":{\"limit\":5}}");
+        asked.cpu_quota = -1;
+        asked.cpu_period = 1000;
+        asked.cpuset_cpus = TEXT("0-1");
+        asked.cpuset_mems = TEXT("0");
+        assert_update(&asked, "{\"cpu\":{\"shares\":2,\"quota\":5}}",
+                      "{\"cpu\":{\"shares\":2,\"quota\":-1,\"period\":1000,\"cpus\":\"0-1\",\"mems\":\"0\"},\"memory\":{},\"hugepageLimits\":[]}");
+
+        /* Hugepages by their size, unified files by their name. */
+        runtime__v1__linux_container_resources__init(&asked);
+        small.page_size = TEXT("2MB");
+        small.limit = 7;
+        large.page_size = TEXT("1GB");
+        asked.hugepage_limits = hugepages;
+        asked.n_hugepage_limits = 2;
+        high.key = TEXT("memory.high");
+        high.value = TEXT("8");
+        asked.unified = unified;
+        asked.n_unified = 1;
+        assert_update(&asked, "{\"hugepageLimits\":[{\"pageSize\":\"2MB\",\"limit\":1}],\"unified\":{\"memory.high\":\"1\",\"pids.max\":\"2\"}}",
+                      "{\"cpu\":{},\"memory\":{},\"hugepageLimits\":[{\"pageSize\":\"2MB\",\"limit\":7},{\"pageSize\":\"1GB\",\"limit\":0}],"
+                      "\"unified\":{\"memory.high\":\"8\",\"pids.max\":\"2\"}}");
+        facts.has_unified = false;
+        assert_eq_int(render_update(&render, &asked, "{}", 2, &json), RENDER_E_REFUSED);
+        assert_true(strstr(render.text, "memory.high") != NULL);
+}
+
+/* The limit on both follows the one on memory. */
+static void test_update_swap(void)
+{
+        static const struct {
+                int64_t limit, swap, asked, asked_swap, then_swap; /* 0: none */
+        } rows[] = {
+                {10, 10, 20, 0, 20}, /* no swap stays no swap */
+                {20, 20, 10, 0, 10},
+                {10, 15, 12, 0, 15}, /* there is room */
+                {10, 15, 20, 0, 20}, /* it would be the smaller one */
+                {10, 0, 20, 0, 0},
+                {10, 15, 20, 40, 40},
+                {10, 15, 5, -1, -1},
+                {10, -1, 20, 0, -1},
+        };
+
+        render_init();
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+                Runtime__V1__LinuxContainerResources asked = RUNTIME__V1__LINUX_CONTAINER_RESOURCES__INIT;
+                json_t *before = json_pack("{s:{s:I}}", "memory", "limit", (json_int_t)rows[i].limit), *json = NULL;
+                if (rows[i].swap)
+                        assert_ok(json_object_set_new(json_object_get(before, "memory"), "swap", json_integer(rows[i].swap)));
+                char *text = json_dumps(before, 0);
+                asked.memory_limit_in_bytes = rows[i].asked;
+                asked.memory_swap_limit_in_bytes = rows[i].asked_swap;
+                assert_ok(render_update(&render, &asked, text, strlen(text), &json));
+                const json_t *memory = json_object_get(json, "memory");
+                assert_eq_int(json_integer_value(json_object_get(memory, "limit")), rows[i].asked);
+                assert_eq_int(json_integer_value(json_object_get(memory, "swap")), rows[i].then_swap);
+                free(text);
+                json_decref(before);
+                json_decref(json);
+        }
+}
+
 int main(void)
 {
         render_init();
@@ -431,6 +540,9 @@ int main(void)
         TEST_RUN(test_env);
         TEST_RUN(test_refusals);
         TEST_RUN(test_exec);
+        TEST_RUN(test_update_first);
+        TEST_RUN(test_update);
+        TEST_RUN(test_update_swap);
         TEST_RUN(test_path_clean);
         return 0;
 }

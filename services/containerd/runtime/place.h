@@ -10,7 +10,7 @@
 #define PLACE_PATH_MAX (CONFIG_PATH_MAX + ID_LENGTH + 64)
 
 typedef enum Place {
-        PLACE_CONTAINER, /* <runtime_dir>/containers/<id>: config.json, pid, log (and what containerd-setup keeps there) */
+        PLACE_CONTAINER, /* <runtime_dir>/containers/<id>: config.json, limits.json, pid, log (and what containerd-setup keeps there) */
         PLACE_EXEC,      /* <runtime_dir>/execs/<id>: process.json, pid, log */
         PLACE_EXIT,      /* <runtime_dir>/exits/<id>: the exit record; as long as it is there the id is in use */
         PLACE_SHIM,      /* <runtime_dir>/shims/<id>.sock */
@@ -33,6 +33,8 @@ void place_wait_made(const ConfigCommon *common, int cgroup_fd, const char *id);
 bool place_is_started(const ConfigCommon *common, const char *id);
 /* A socket at PLACE_SHIM: listening (create) or connected. -ENOENT, -ECONNREFUSED: nobody listens there. */
 int place_socket(const ConfigCommon *common, const char *id, bool create, int *ret_fd);
+/* The directory of an exec; ret_fd: its container's config.json, the caller's. 0 or -errno. */
+int place_make_exec(const ConfigCommon *common, const char *container_id, const char *id, int *ret_fd);
 /* Everything but PLACE_OCI and what is containerd-setup's; the exit record last. What is not there is fine. 0 or -errno. */
 int place_remove(const ConfigCommon *common, const char *id);
 /* The exit record's file, -1 if the id has none. The caller owns it. */
