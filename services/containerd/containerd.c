@@ -8,6 +8,7 @@
 #include "services/containerd/pod-end.h"
 #include "services/containerd/recover.h"
 #include "services/containerd/remove.h"
+#include "services/containerd/session.h"
 #include "services/service.h"
 #include <event2/event.h>
 
@@ -72,7 +73,9 @@ int containerd_begin(Containerd *containerd)
         list_init(&containerd->pod_ends);
         list_init(&containerd->execs);
         list_init(&containerd->orphans);
-        int r = runtime_probe(containerd);
+        int r = session_table_init(containerd);
+        if (r == 0)
+                r = runtime_probe(containerd);
         if (r == 0)
                 r = recover_begin(containerd);
         return r < 0 ? fold(r) : 0;
@@ -86,6 +89,7 @@ void containerd_end(Containerd *containerd)
         if (containerd->pulse)
                 event_free(TAKE_PTR(containerd->pulse));
         runtime_done(containerd);
+        session_table_done(containerd);
         if (containerd->execs.next) {
                 exec_sync_free_all(containerd);
                 orphan_free_all(containerd);

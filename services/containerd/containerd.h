@@ -9,6 +9,7 @@
 #include "services/containerd/container-store.h"
 #include "services/containerd/container-table.h"
 #include "services/containerd/runtime-table.h"
+#include "services/token-table.h"
 
 typedef struct Service Service;
 typedef struct Recovery Recovery;
@@ -20,13 +21,17 @@ typedef struct Containerd {
         struct event_base *base;         /* borrowed */
         const ConfigCommon *common;      /* borrowed */
         const ConfigContainerd *config;  /* borrowed */
-        Channel *imaged, *sandboxd, *setup, *launch, *logd; /* borrowed */
+        Channel *imaged, *sandboxd, *setup, *launch, *logd, *streamd; /* borrowed */
         ContainerTable containers;
         ContainerStore store;
         RuntimeTable runtimes;
         List pod_ends; /* PodEnd.link */
         List execs;    /* Exec.link */
         size_t n_execs;
+        TokenTable tokens;      /* Session.token */
+        List sessions;          /* Session.link */
+        size_t n_sessions;
+        size_t session_bytes;   /* of requests that wait under their tokens */
         struct event *pulse; /* owned; what a full disk or a failed removal left undone is tried again */
         size_t exec_bytes;      /* of output that execs hold */
         Recovery *recovery;     /* owned; while it is under way */

@@ -5,11 +5,11 @@
 #include "ipc/edges/containerd-setup.rows.h"
 #include "ipc/edges/containerd-shim.rows.h"
 #include "ipc/edges/gatewayd-containerd.rows.h"
-#include "ipc/edges/runtime-spec.pb-c.h"
 #include "lib/clock.h"
 #include "lib/error.h"
 #include "lib/fd.h"
 #include "lib/log.h"
+#include "services/containerd/exec-process.h"
 #include "services/containerd/shim-link.h"
 #include <event2/event.h>
 #include <signal.h>
@@ -284,24 +284,6 @@ static const Bulkhead__GatewaydContainerd__ExecSyncCall *exec_call(const Frame *
         return container_of(frame->message, Bulkhead__GatewaydContainerd__ExecSyncCall, base);
 }
 
-static int exec_pack_process(const Container *container, const Runtime__V1__ExecSyncRequest *request, int *ret_fd)
-{
-        Bulkhead__RuntimeSpec__ProcessSpec process = BULKHEAD__RUNTIME_SPEC__PROCESS_SPEC__INIT;
-        _cleanup_free_ uint8_t *bytes = NULL;
-        size_t n = 0;
-
-        /* The rest is the container's own configuration, which launch has. */
-        process.args = request->cmd;
-        process.n_args = request->n_cmd;
-        process.uid = container->record.uid;
-        process.gid = container->record.gid;
-        process.no_new_privileges = container->record.no_new_privileges;
-        int r = decode_pack(&process.base, &bytes, &n);
-        if (r == 0)
-                r = fd_memfd_sealed("process", bytes, n, ret_fd);
-        return r < 0 ? fold(r) : 0;
-}
-
 static const Step *exec_launch(Operation *operation)
 {
         Exec *exec = exec_of(operation);
@@ -550,7 +532,7 @@ static int exec_begin(Containerd *containerd, Frame *frame, const Runtime__V1__E
                                       .fail = containerd_fail, .fail_userdata = containerd};
         list_append(&containerd->execs, &exec->link);
         containerd->n_execs++;
-        int r = exec_pack_process(container, request, &exec->spec_fd);
+        int r = exec_process_pack(container, request->cmd, request->n_cmd, false, &exec->spec_fd);
         if (r == 0)
                 r = exec_arm(exec, request->timeout);
         if (r < 0)

@@ -10,6 +10,7 @@
 #include "services/containerd/log-link.h"
 #include "services/containerd/pod-end.h"
 #include "services/containerd/remove.h"
+#include "services/containerd/session.h"
 #include "services/containerd/start.h"
 #include "services/containerd/status.h"
 #include "services/containerd/stop.h"
@@ -120,7 +121,9 @@ int on_exec_sync(void *userdata, Frame *frame)
 
 int on_exec(void *userdata, Frame *frame)
 {
-        return handlers_unimplemented(frame, "streaming exec is not built yet; use ExecSync (crictl exec --sync)");
+        int r = session_exec_request(userdata, frame);
+
+        return r < 0 ? fold(r) : 0;
 }
 
 int on_attach(void *userdata, Frame *frame)
@@ -174,29 +177,31 @@ int on_runtime_status(void *userdata, Frame *frame)
         return r < 0 ? fold(r) : 0;
 }
 
-/* No session is handed out yet, so every token is unknown. */
 int on_session_open(void *userdata, Frame *frame)
 {
-        return reply_fail(frame_reply_to(frame), GRPC_STATUS_NOT_FOUND,
-                          "session_open: the token is unknown, used or expired; ask for a new URL");
+        const Bulkhead__StreamdContainerd__SessionOpen *request =
+                container_of(frame->message, Bulkhead__StreamdContainerd__SessionOpen, base);
+        int r = session_open(userdata, request->token.data, request->token.len, frame_reply_to(frame));
+
+        return r < 0 ? fold(r) : 0;
 }
 
 int on_session_resize(void *userdata, Frame *frame)
 {
         const Bulkhead__StreamdContainerd__SessionResize *event =
                 container_of(frame->message, Bulkhead__StreamdContainerd__SessionResize, base);
+        int r = session_resize(userdata, event->session_id, event->columns, event->rows);
 
-        log_debug("session_resize: there is no session \"%.64s\"", event->session_id);
-        return 0;
+        return r < 0 ? fold(r) : 0;
 }
 
 int on_session_close(void *userdata, Frame *frame)
 {
         const Bulkhead__StreamdContainerd__SessionClose *event =
                 container_of(frame->message, Bulkhead__StreamdContainerd__SessionClose, base);
+        int r = session_close(userdata, event->session_id);
 
-        log_debug("session_close: there is no session \"%.64s\"", event->session_id);
-        return 0;
+        return r < 0 ? fold(r) : 0;
 }
 
 int on_pod_end(void *userdata, Frame *frame)

@@ -7,6 +7,7 @@
 #include "services/containerd/handlers.h"
 #include "services/containerd/log-link.h"
 #include "services/containerd/pod-end.h"
+#include "services/containerd/session.h"
 #include "services/service.h"
 #include <fcntl.h>
 #include <sys/utsname.h>
@@ -23,6 +24,22 @@ static void containerd_on_pod_cancelled(void *userdata, Channel *channel, uint32
 {
         (void)channel;
         pod_end_cancelled(userdata, request_id);
+}
+
+static void containerd_on_session_cancelled(void *userdata, Channel *channel, uint32_t request_id)
+{
+        (void)channel;
+        int r = session_cancelled(userdata, request_id);
+        if (r < 0)
+                containerd_fail(userdata, fold(r));
+}
+
+static void containerd_on_streamd(void *userdata, Channel *channel, bool connected)
+{
+        (void)channel;
+        int r = session_on_streamd(userdata, connected);
+        if (r < 0)
+                containerd_fail(userdata, fold(r));
 }
 
 static void containerd_on_logd(void *userdata, Channel *channel, bool connected)
@@ -73,6 +90,7 @@ static int containerd_ready(void *context)
         containerd->setup = service_channel(service, EDGE_CONTAINERD_SETUP);
         containerd->launch = service_channel(service, EDGE_CONTAINERD_LAUNCH);
         containerd->logd = service_channel(service, EDGE_CONTAINERD_LOGD);
+        containerd->streamd = service_channel(service, EDGE_STREAMD_CONTAINERD);
         int r = container_store_open(&containerd->store, CONTAINERD_DATABASE, containerd->common->boot_id);
         if (r > 0) {
                 log_error("the database of containers cannot be opened: %s", r == STORE_E_FULL
@@ -98,7 +116,8 @@ int main(int argc, char **argv)
         static const ChannelHandler logd[] = {EDGE_CONTAINERD_LOGD_HANDLERS_A};
         static const ServiceEdge edges[] = {
                 {.edge = EDGE_GATEWAYD_CONTAINERD, .handlers = gatewayd, .on_cancelled = containerd_on_cancelled},
-                {.edge = EDGE_STREAMD_CONTAINERD, .handlers = streamd},
+                {.edge = EDGE_STREAMD_CONTAINERD, .handlers = streamd, .on_cancelled = containerd_on_session_cancelled,
+                 .on_changed = containerd_on_streamd},
                 {.edge = EDGE_CONTAINERD_SANDBOXD, .handlers = sandboxd, .on_cancelled = containerd_on_pod_cancelled},
                 {.edge = EDGE_CONTAINERD_IMAGED},
                 {.edge = EDGE_CONTAINERD_SETUP},

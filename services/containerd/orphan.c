@@ -6,6 +6,7 @@
 #include "lib/error.h"
 #include "lib/log.h"
 #include "services/containerd/operation.h"
+#include "services/containerd/session.h"
 #include "services/containerd/shim-link.h"
 
 struct Orphan {
@@ -14,9 +15,15 @@ struct Orphan {
         Containerd *containerd; /* borrowed; owns us */
         char id[ID_LENGTH + 1];
         ShimLink *shim; /* owned; NULL without one */
+        bool has_exited;
+        int32_t exit_code;
+        uint32_t n_tells;
 };
 
-enum { ORPHAN_RECONNECT, ORPHAN_STATUS, ORPHAN_DELETE, ORPHAN_N };
+#define ORPHAN_TELL_USEC UINT64_C(100000)
+#define ORPHAN_TELLS_MAX 100
+
+enum { ORPHAN_RECONNECT, ORPHAN_STATUS, ORPHAN_RELEASE, ORPHAN_TELL, ORPHAN_DELETE, ORPHAN_N };
 static const Step orphan_steps[ORPHAN_N];
 
 static Orphan *orphan_of(Operation *operation)
@@ -35,15 +42,18 @@ static const Step *orphan_launch_ask(Operation *operation, const MessageRow *row
 
 static int orphan_end(Orphan *orphan)
 {
-        int r = operation_is_idle(&orphan->operation) ? operation_run(&orphan->operation, &orphan_steps[ORPHAN_DELETE]) : 0;
+        int r = operation_is_idle(&orphan->operation) ? operation_run(&orphan->operation, &orphan_steps[ORPHAN_TELL]) : 0;
 
         return r < 0 ? fold(r) : 0;
 }
 
 static int orphan_on_exited(void *userdata, const ExitRecord *record)
 {
-        (void)record;
-        return orphan_end(userdata);
+        Orphan *orphan = userdata;
+
+        orphan->has_exited = true;
+        orphan->exit_code = record->exit_code;
+        return orphan_end(orphan);
 }
 
 static int orphan_on_lost(void *userdata)
@@ -65,7 +75,7 @@ static const Step *orphan_on_reconnect(Operation *operation, const Answer *answe
                                    .userdata = orphan, .fail_userdata = orphan->containerd};
 
         if (fd < 0)
-                return &orphan_steps[ORPHAN_DELETE];
+                return &orphan_steps[ORPHAN_TELL];
         int r = shim_link_new(&orphan->shim, orphan->containerd->base, fd, &spec);
         return r < 0 ? operation_break(operation, fold(r)) : &orphan_steps[ORPHAN_STATUS];
 }
@@ -78,13 +88,49 @@ static const Step *orphan_status(Operation *operation)
 
 static const Step *orphan_on_status(Operation *operation, const Answer *answer)
 {
+        Orphan *orphan = orphan_of(operation);
         const ShimStatus *status = answer->outcome ? NULL : answer->frame->flat;
 
-        if (status && status->record.state == EXIT_STATE_CREATED) {
-                log_info("exec %s: it outlived its caller; it is left alone until it ends", operation->id);
-                return STEP_WAIT;
+        if (status && status->record.state == EXIT_STATE_CREATED)
+                return &orphan_steps[ORPHAN_RELEASE];
+        if (status && status->record.state == EXIT_STATE_EXITED) {
+                orphan->has_exited = true;
+                orphan->exit_code = status->record.exit_code;
         }
-        return &orphan_steps[ORPHAN_DELETE];
+        return &orphan_steps[ORPHAN_TELL];
+}
+
+/* Whoever has its streams still (streamd, for a session) keeps them open; if nobody has, they break now and do not block the
+ * command for ever. */
+static const Step *orphan_release(Operation *operation)
+{
+        static const ShimRelease verb = {.streams = SHIM_STREAM_STDIN | SHIM_STREAM_OUTPUT};
+
+        return operation_ask_flat(operation, orphan_of(operation)->shim->channel, ROW_CONTAINERD_SHIM_SHIM_RELEASE, &verb, NULL, 0,
+                                  OPERATION_TIMEOUT_USEC);
+}
+
+static const Step *orphan_on_release(Operation *operation, const Answer *answer)
+{
+        const Orphan *orphan = orphan_of(operation);
+
+        if (answer->outcome || orphan->has_exited)
+                return &orphan_steps[ORPHAN_TELL];
+        log_info("exec %s: it outlived its caller; it is left alone until it ends", operation->id);
+        return STEP_WAIT;
+}
+
+/* streamd may have its session. It comes back when we do, but not in the same moment. */
+static const Step *orphan_tell(Operation *operation)
+{
+        Orphan *orphan = orphan_of(operation);
+        Channel *streamd = orphan->containerd->streamd;
+
+        if (!channel_is_connected(streamd) && orphan->n_tells++ < ORPHAN_TELLS_MAX)
+                return operation_sleep(operation, ORPHAN_TELL_USEC, operation->step);
+        int r = session_tell_end(orphan->containerd, orphan->id, orphan->exit_code, orphan->has_exited ? "" :
+                                 "the shim of the command is gone, and with it the exit code; run it again");
+        return r < 0 ? operation_break(operation, fold(r)) : &orphan_steps[ORPHAN_DELETE];
 }
 
 static const Step *orphan_delete(Operation *operation)
@@ -105,6 +151,8 @@ static const Step *orphan_on_delete(Operation *operation, const Answer *answer)
 static const Step orphan_steps[ORPHAN_N] = {
         [ORPHAN_RECONNECT] = {.name = "reconnect to its shim", .run = orphan_reconnect, .answered = orphan_on_reconnect},
         [ORPHAN_STATUS] = {.name = "ask its shim", .run = orphan_status, .answered = orphan_on_status, .once = true},
+        [ORPHAN_RELEASE] = {.name = "streams", .run = orphan_release, .answered = orphan_on_release, .once = true},
+        [ORPHAN_TELL] = {.name = "tell its end", .run = orphan_tell},
         [ORPHAN_DELETE] = {.name = "clear away", .run = orphan_delete, .answered = orphan_on_delete},
 };
 

@@ -12,6 +12,7 @@
 #include "services/containerd/exit.h"
 #include "services/containerd/orphan.h"
 #include "services/containerd/remove.h"
+#include "services/containerd/session.h"
 #include "services/service.h"
 #include <event2/event.h>
 
@@ -214,7 +215,7 @@ static const Step *recover_clean(Operation *operation)
         for (size_t i = 0; i < recovery->launched.n && r == 0; i++) {
                 const char *id = recovery->launched.items[i];
                 if (!container_table_find(&containerd->containers, id) && !exec_sync_find(containerd, id) &&
-                    !recover_ids_has(&recovery->rootfs, id))
+                    !session_find(containerd, id) && !recover_ids_has(&recovery->rootfs, id))
                         r = orphan_adopt(containerd, id);
         }
         for (size_t i = 0; recovery->leases && i < recovery->leases->n_leases && r == 0; i++) {

@@ -244,6 +244,19 @@ static int render_exec_compare(Render *render, const ProcessSpec *asked, const j
         return 0;
 }
 
+/* A container without a terminal was given none; its exec with one needs a name for it, and gets the one that containers get. */
+static int render_exec_term(const ProcessSpec *process, json_t *object)
+{
+        json_t *env = json_object_get(object, "env"), *variable;
+        size_t i;
+        if (!process->terminal)
+                return 0;
+        json_array_foreach(env, i, variable)
+                if (json_is_string(variable) && str_has_prefix(json_string_value(variable), "TERM="))
+                        return 0;
+        return json_array_append_new(env, json_string("TERM=xterm"));
+}
+
 int render_exec(Render *render, const ProcessSpec *process, const char *container_json, size_t n, json_t **ret)
 {
         json_error_t error;
@@ -273,6 +286,8 @@ int render_exec(Render *render, const ProcessSpec *process, const char *containe
                 json_t *env = json_array();
                 r = json_object_set_new(object, "env", env) < 0 ? -ENOMEM : render_env(process, env);
         }
+        if (r == 0)
+                r = render_exec_term(process, object);
         if (r) {
                 json_decref(object);
                 return r < 0 ? -ENOMEM : r;

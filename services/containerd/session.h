@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Streaming sessions: Exec and Attach. The request waits under a token of its own until streamd presents it; then streamd gets
+ * the fds, and we hear of its end and tell of the command's. The bytes never come past here. */
+
+#include "services/containerd/containerd.h"
+#include "services/containerd/operation.h"
+#include "services/token-table.h"
+
+typedef struct Session Session;
+
+typedef enum SessionKind { SESSION_EXEC, SESSION_ATTACH } SessionKind;
+
+struct Session {
+        Token token;            /* until it is presented */
+        List link;              /* in Containerd.sessions */
+        Containerd *containerd; /* borrowed; owns us */
+        SessionKind kind;
+        char id[ID_LENGTH + 1]; /* of the exec; of an attachment one of its own */
+        char container_id[ID_LENGTH + 1];
+        uint32_t flags;         /* LAUNCH_FLAG_*: what the request asks for */
+        Operation operation;
+        ReplyTo to;             /* of session_open */
+        bool is_answered;
+        bool is_closed;         /* the client is gone */
+        bool has_ended;         /* and streamd was told so */
+        uint32_t columns, rows; /* the window's last size; 0: none was told */
+
+        /* An exec's: session-exec.c. */
+        Frame *call;            /* owned; the whole request with its permit, until it is launched */
+        size_t n_call;          /* bytes of it that count against SESSION_CALLS_BYTES_MAX */
+        uint32_t runtime;
+        int spec_fd;            /* owned; -1 */
+        ShimLink *shim;         /* owned */
+        bool has_exited;
+        int32_t exit_code;
+        const char *lost;       /* a literal: why there is no exit code */
+        bool is_hung_up;        /* the shim holds none of its streams any more */
+};
+
+/* Of requests that wait for their tokens. */
+#define SESSION_CALLS_BYTES_MAX ((size_t)32 * 1024 * 1024)
+#define SESSIONS_MAX 2048 /* waiting and open */
+
+int session_table_init(Containerd *containerd);
+void session_table_done(Containerd *containerd);
+
+/* Exec and Attach of the CRI, session_open of streamd: they answer by themselves. 0 or -errno. */
+int session_exec_request(Containerd *containerd, Frame *frame);
+int session_open(Containerd *containerd, const void *token, size_t n_token, ReplyTo to);
+
+/* Unknown ids are ignored: streamd may speak of a session that ended a moment ago. */
+int session_resize(Containerd *containerd, const char *id, uint32_t columns, uint32_t rows);
+int session_close(Containerd *containerd, const char *id);
+/* streamd gave up a session_open. */
+int session_cancelled(Containerd *containerd, uint32_t request_id);
+/* streamd has ended: with it went all its clients. */
+int session_on_streamd(Containerd *containerd, bool connected);
+
+/* Open or waiting; NULL if there is none. */
+Session *session_find(Containerd *containerd, const char *id);
+/* The event, also for a session of an earlier containerd. */
+int session_tell_end(Containerd *containerd, const char *id, int32_t exit_code, const char *error);
+
+/* For the files of the kinds. */
+Session *session_new(Containerd *containerd, SessionKind kind, const Container *container);
+Session *session_free(Session *session);
+DEFINE_CLEANUP(Session, session_free)
+/* The checks that Exec and Attach have in common: which streams, and that the container runs. FAILURE_E_SET or 0. */
+int session_check(Containerd *containerd, const char *what, const char *container_id, uint32_t flags, Container **ret,
+                  Failure *failure);
+/* Mints the token and answers with the URL; from then on the table owns it. */
+int session_offer(Session *session, ReplyTo to);
+/* The container, if it still runs. */
+Container *session_container(const Session *session, Failure *failure);
+/* fds: of those of SESSION_FD_* that are there, in this order. Borrowed. */
+int session_answer(Session *session, uint32_t flags, const int *fds, size_t n_fds);
+int session_answer_failed(Session *session, uint32_t code, const char *format, ...) _printf_(3, 4);
+/* Sends a window's size to a shim, without waiting for the answer. */
+int session_send_size(const Session *session, ShimLink *shim);
+
+/* session-exec.c */
+int session_exec_open(Session *session);
+int session_exec_closed(Session *session);
