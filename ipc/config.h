@@ -24,10 +24,11 @@ typedef struct ConfigCommon {
         char stream_url[CONFIG_NAME_MAX + 16]; /* "http://127.0.0.1:12345": what URLs of exec, attach, port-forward begin with */
 } ConfigCommon;
 
-/* Cgroups (v2) of ours, as <cgroup_root>/<instance><name>: the daemons' in standalone mode, made by linkd, and the one in which
- * containerd-launch gives every shim its own. */
+/* Cgroups (v2) of ours in standalone mode, as <cgroup_root>/<instance><name>: the daemons', made by linkd, and the one in which
+ * containerd-launch gives every shim its own. Under systemd they are those of the units. */
 #define CONFIG_CGROUP_DAEMONS "bulkhead-daemons"
 #define CONFIG_CGROUP_SHIMS "bulkhead-shims"
+#define CONFIG_SHIMS_UNIT "bulkhead-shims.service"
 
 typedef struct ConfigGatewayd {
         char runtime_version[CONFIG_NAME_MAX];
@@ -88,6 +89,7 @@ typedef struct ConfigContainerd { /* for containerd, containerd-setup and contai
         char seccomp_dir[CONFIG_PATH_MAX]; /* root-owned: Localhost profiles must lie beneath; "/" for any */
         char log_root[CONFIG_PATH_MAX];    /* log files must lie beneath; "/" for any */
         char cgroup_root[CONFIG_PATH_MAX]; /* where the v2 hierarchy is mounted */
+        char shims_cgroup[CONFIG_PATH_MAX]; /* below it: each shim has a cgroup there */
         uint32_t allow_privileged;         /* bool: node policy */
         uint32_t allow_host_paths;         /* bool: node policy */
         int32_t oom_score_adj_min;         /* probed: lower values are clamped to it */

@@ -3,9 +3,10 @@
 """Keeps what is made from the policy table equal to it.
 
 gen-doc.py [--write] POLICY-PRINT TREE    compares, or writes: the tables of docs/PRIVSEP.md between their marks, and
-                                          the files of deploy/systemd for systemd-sysusers and systemd-tmpfiles
+                                          the files of deploy/systemd
 """
 import difflib
+import json
 import os
 import subprocess
 import sys
@@ -13,8 +14,17 @@ import sys
 BEGIN, END = "<!-- made by policy/gen-doc.py: begin -->\n", "<!-- made by policy/gen-doc.py: end -->\n"
 
 
-def printed(program, what):
-    return subprocess.run([program, what], check=True, capture_output=True, text=True).stdout
+def printed(program, *what):
+    return subprocess.run([program, *what], check=True, capture_output=True, text=True).stdout
+
+
+def units(program):
+    """file name → text, of the units that are made from the rows."""
+    made = {"bulkhead.target": printed(program, "target"), "bulkhead-control.socket": printed(program, "control")}
+    for row in json.loads(printed(program, "json")):
+        if row["kind"] != "child" and row["name"] not in ("linkd-start", "containerd-shim"):
+            made["bulkhead-%s.service.in" % row["name"]] = printed(program, "unit", row["name"])
+    return made
 
 
 def documented(path, text):
@@ -34,6 +44,8 @@ def main():
         os.path.join(tree, "deploy", "systemd", "bulkhead-sysusers.conf"): printed(program, "sysusers"),
         os.path.join(tree, "deploy", "systemd", "bulkhead-tmpfiles.conf"): printed(program, "tmpfiles"),
     }
+    for name, text in units(program).items():
+        made[os.path.join(tree, "deploy", "systemd", name)] = text
     differs = False
     for path, new in made.items():
         if write:

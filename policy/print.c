@@ -1,19 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /* The table in other shapes: what the documentation, deploy/ and the manifest test are made of or compared with.
- * usage: policy-print json | markdown | sysusers | tmpfiles | systemd PROCESS */
+ * usage: policy-print json | markdown | sysusers | tmpfiles | target | control | unit PROCESS */
 
 #include "lib/strings.h"
 #include "policy/directories.h"
-#include "policy/rows.h"
+#include "policy/print.h"
 #include "policy/rules-compile.h"
 #include <cap-ng.h>
 #include <sched.h>
 #include <stdio.h>
 
 #define PRINT_USER_BASE UINT32_C(1879048192)
-/* What entering a row itself needs, before it is given up. */
-#define PRINT_ENTER_CAPABILITIES "CAP_SYS_ADMIN CAP_SYS_CHROOT CAP_SETUID CAP_SETGID CAP_SETPCAP"
 
 static const char *print_kind(PolicyId id)
 {
@@ -21,7 +19,7 @@ static const char *print_kind(PolicyId id)
         return id < (PolicyId)PROCESS_N ? names[topology_processes[id].kind] : "child";
 }
 
-static void print_capabilities(const PolicyRow *row, const char *prefix, const char *separator)
+void print_capabilities(const PolicyRow *row, const char *prefix, const char *separator)
 {
         const char *before = "";
 
@@ -238,30 +236,6 @@ static void print_tmpfiles(void)
                                PRINT_USER_BASE + p);
 }
 
-/* Units start a process as root, and it enters its row itself. A unit may therefore only take away what neither the row nor
- * entering it needs; a spawner's unit takes away nothing, and a unit of the host's mount namespace nothing that would make one
- * of its own. */
-static int print_systemd(const char *name)
-{
-        for (ProcessId p = 0; p < PROCESS_N; p++) {
-                const PolicyRow *row = &policy_rows[p];
-
-                if (!str_equal(topology_processes[p].name, name))
-                        continue;
-                if (!row->confined) {
-                        printf("# A spawner: no directive that what it starts would inherit.\nKillMode=process\n");
-                        return 0;
-                }
-                printf("NoNewPrivileges=yes\nLimitCORE=0\nLimitNOFILE=%u\nCapabilityBoundingSet=" PRINT_ENTER_CAPABILITIES " ",
-                       row->n_files);
-                print_capabilities(row, "CAP_", " ");
-                printf("\nAmbientCapabilities=\nUMask=0077\n");
-                return 0;
-        }
-        fprintf(stderr, "policy-print: there is no process %s\n", name);
-        return 2;
-}
-
 int main(int argc, char **argv)
 {
         const char *what = argc > 1 ? argv[1] : "";
@@ -275,10 +249,14 @@ int main(int argc, char **argv)
                 print_sysusers();
         } else if (str_equal(what, "tmpfiles")) {
                 print_tmpfiles();
-        } else if (str_equal(what, "systemd") && argc == 3) {
-                return print_systemd(argv[2]);
+        } else if (str_equal(what, "target")) {
+                print_target();
+        } else if (str_equal(what, "control")) {
+                print_control_socket();
+        } else if (str_equal(what, "unit") && argc == 3) {
+                return print_unit(argv[2]);
         } else {
-                fprintf(stderr, "usage: policy-print json | markdown | sysusers | tmpfiles | systemd PROCESS\n");
+                fprintf(stderr, "usage: policy-print json | markdown | sysusers | tmpfiles | target | control | unit PROCESS\n");
                 return 2;
         }
         return 0;

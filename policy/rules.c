@@ -144,6 +144,7 @@ SET(listener);
 /* Edges are made here, and only here. */
 static const Rule rules_wiring[] = {
         ALLOW_IF("socketpair", 0, U32, AF_UNIX, "the two ends of an edge"),
+        ALLOW("accept4", "under systemd processes connect to their control sockets"),
 };
 SET(wiring);
 

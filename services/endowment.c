@@ -5,6 +5,41 @@
 #include "lib/fd.h"
 #include "lib/log.h"
 #include "lib/strings.h"
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+static int endowment_connect(const char *directory, const char *name)
+{
+        struct sockaddr_un address = {.sun_family = AF_UNIX};
+        int n = snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s", directory, name);
+        int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+        if (fd < 0 || n >= (int)sizeof(address.sun_path) || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+            (fd != CONTROL_FD && dup3(fd, CONTROL_FD, O_CLOEXEC) < 0)) {
+                int r = n >= (int)sizeof(address.sun_path) ? -ENAMETOOLONG : negative_errno();
+                log_error("cannot connect to linkd at %s/%s: %s", directory, name, strerror(-r));
+                (void)fd_close(fd);
+                return error_origin(r);
+        }
+        if (fd != CONTROL_FD)
+                (void)close(fd);
+        return 0;
+}
+
+int endowment_open_control(ProcessId process)
+{
+        const char *directory = getenv("BULKHEAD_CONTROL");
+
+        if (directory)
+                return fold(endowment_connect(directory, topology_processes[process].name));
+        if (fcntl(CONTROL_FD, F_SETFD, FD_CLOEXEC) == 0)
+                return 0;
+        log_error("there is no control channel on fd %d: this program is started by `bulkhead up` or its unit, not by hand",
+                  CONTROL_FD);
+        return error_origin(-EBADF);
+}
 
 static int endowment_take_config(Endowment *endowment, const ControlFrame *frame)
 {

@@ -29,6 +29,10 @@ typedef struct Endowment {
         size_t n_fds;
 } Endowment; /* zeroed: nothing was given yet */
 
+/* The control channel, as CONTROL_FD, close-on-exec. linkd-start passes it; under systemd BULKHEAD_CONTROL names the directory where
+ * linkd listens for each process. 0 or -errno (already logged). */
+int endowment_open_control(ProcessId process);
+
 /* Takes the frame if it gives something: config, key, named fd, log level. OTHER: it does not. The peer is linkd, so what it
  * sends wrongly is a failure of ours: -EPROTO. */
 enum { ENDOWMENT_E_OTHER = 1 };

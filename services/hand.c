@@ -399,11 +399,8 @@ int hand_main(const HandSpec *spec, int argc, char **argv)
                 printf("bulkhead-%s %s\n", name, BULKHEAD_VERSION);
                 return 0;
         }
-        if (fcntl(CONTROL_FD, F_SETFD, FD_CLOEXEC) < 0) {
-                log_error("there is no control channel on fd %d: this program is started by `bulkhead up`, not by hand",
-                          CONTROL_FD);
+        if (endowment_open_control(spec->process) < 0)
                 return 2;
-        }
 
         Hand *hand = calloc(1, sizeof(*hand));
         if (!hand) {

@@ -54,7 +54,7 @@ static void info_write_namespace(JsonText *json, const char *type, const char *p
         json_close(json, '}');
 }
 
-static void info_write_linux(JsonText *json, const RuntimeSpec *spec)
+static void info_write_linux(JsonText *json, const RuntimeSpec *spec, bool systemd)
 {
         char path[CGROUP_PATH_MAX] = "", pin[256];
 
@@ -70,7 +70,7 @@ static void info_write_linux(JsonText *json, const RuntimeSpec *spec)
         if (!(spec->namespaces & PERMIT_FLAG_HOST_PID))
                 info_write_namespace(json, "pid", NULL);
         json_close(json, ']');
-        if (cgroup_path_compose(path, spec->cgroup_parent, spec->container_id))
+        if (cgroup_path_compose(path, systemd, spec->cgroup_parent, spec->container_id))
                 json_string(json, "cgroupsPath", path);
         json_message(json, "resources", spec->resources ? &spec->resources->base : NULL);
         json_message(json, "seccomp", spec->seccomp ? &spec->seccomp->base : NULL);
@@ -117,7 +117,7 @@ static void info_write_spec(JsonText *json, const Container *container)
                 json_close(json, '}');
                 json_string(json, "hostname", spec->hostname);
                 info_write_mounts(json, spec);
-                info_write_linux(json, spec);
+                info_write_linux(json, spec, container->containerd->config->systemd_cgroups);
                 json_close(json, '}');
         }
         decode_arena_done(&arena);

@@ -104,7 +104,7 @@ static int acquire_lock(Linkd *linkd, const LinkdConfig *config)
                                             : strerror(-r));
                 return error_origin(r);
         }
-        int n = snprintf(text, sizeof(text), "%d\n", getppid()); /* linkd-start: the one to signal */
+        int n = snprintf(text, sizeof(text), "%d\n", linkd->systemd ? getpid() : getppid()); /* who is signalled */
         if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)n, 0) != n)
                 return error_origin(negative_errno());
         int r = linkd_keep(linkd, LINKD_LOCK, TAKE_FD(fd));
@@ -129,11 +129,29 @@ static int acquire_clear_socket(const struct sockaddr_un *address)
         return unlink(address->sun_path) < 0 ? error_origin(negative_errno()) : 0;
 }
 
+/* The socket unit's; what it may be is said there. */
+static int acquire_check_cri(int fd, const LinkdConfig *config)
+{
+        struct sockaddr_un address = {0};
+        socklen_t size = sizeof(address) - 1;
+
+        if (getsockname(fd, (struct sockaddr *)&address, &size) < 0)
+                return error_origin(negative_errno());
+        if (address.sun_family != AF_UNIX || !str_equal(address.sun_path, config->socket_path)) {
+                log_error("socket: %s is configured, but bulkhead.socket listens on %s: make the two equal", config->socket_path,
+                          address.sun_family == AF_UNIX ? address.sun_path : "something that is no path");
+                return error_origin(-EINVAL);
+        }
+        return 0;
+}
+
 static int acquire_cri_listener(Linkd *linkd, const LinkdConfig *config)
 {
         struct sockaddr_un address = {.sun_family = AF_UNIX};
         uint32_t gid = 0;
 
+        if (linkd_kept(linkd, "cri") >= 0)
+                return acquire_check_cri(linkd_kept(linkd, "cri"), config);
         int r = linkd_probe_group(config, &gid);
         if (r)
                 return fold(r);
@@ -158,35 +176,56 @@ static int acquire_cri_listener(Linkd *linkd, const LinkdConfig *config)
         return r ? fold(r) : 0;
 }
 
-static int acquire_stream_listener(Linkd *linkd, LinkdConfig *config)
+typedef union AcquireAddress {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+} AcquireAddress;
+
+/* As the configuration says, or what the socket unit made. */
+static int acquire_open_stream(Linkd *linkd, const ConfigStreamd *stream)
 {
-        ConfigStreamd *stream = &config->streamd;
-        union {
-                struct sockaddr any;
-                struct sockaddr_in v4;
-                struct sockaddr_in6 v6;
-        } address = {.v4 = {.sin_family = AF_INET, .sin_port = htons(stream->port)}};
+        AcquireAddress address = {.v4 = {.sin_family = AF_INET, .sin_port = htons(stream->port)}};
         socklen_t size = sizeof(address.v4);
         int yes = 1;
 
-        bool v6 = inet_pton(AF_INET, stream->address, &address.v4.sin_addr) != 1;
-        if (v6) {
+        if (linkd_kept(linkd, "stream") >= 0)
+                return 0;
+        if (inet_pton(AF_INET, stream->address, &address.v4.sin_addr) != 1) {
                 address.v6 = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons(stream->port)};
                 size = sizeof(address.v6);
                 (void)inet_pton(AF_INET6, stream->address, &address.v6.sin6_addr);
         }
         _cleanup_fd_ int fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)) < 0 || bind(fd, &address.any, size) < 0 ||
-            listen(fd, ACQUIRE_BACKLOG) < 0 || getsockname(fd, &address.any, &size) < 0) {
+            listen(fd, ACQUIRE_BACKLOG) < 0) {
                 int r = negative_errno();
                 log_error("cannot listen on %s port %u for streams: %s", stream->address, stream->port, strerror(-r));
                 return error_origin(r);
         }
+        int r = linkd_keep(linkd, "stream", TAKE_FD(fd));
+        return r ? fold(r) : 0;
+}
+
+static int acquire_stream_listener(Linkd *linkd, LinkdConfig *config)
+{
+        ConfigStreamd *stream = &config->streamd;
+        AcquireAddress address = {0};
+        socklen_t size = sizeof(address);
+
+        int r = acquire_open_stream(linkd, stream);
+        if (r)
+                return fold(r);
+        if (getsockname(linkd_kept(linkd, "stream"), &address.any, &size) < 0)
+                return error_origin(negative_errno());
+        bool v6 = address.any.sa_family == AF_INET6;
+        if (!inet_ntop(address.any.sa_family, v6 ? (void *)&address.v6.sin6_addr : (void *)&address.v4.sin_addr, stream->address,
+                       sizeof(stream->address)))
+                return error_origin(negative_errno());
         stream->port = ntohs(v6 ? address.v6.sin6_port : address.v4.sin_port);
         (void)snprintf(config->common.stream_url, sizeof(config->common.stream_url), v6 ? "http://[%s]:%u" : "http://%s:%u",
                        stream->address, stream->port);
-        int r = linkd_keep(linkd, "stream", TAKE_FD(fd));
-        return r ? fold(r) : 0;
+        return 0;
 }
 
 static int acquire_ca(Linkd *linkd, const LinkdConfig *config)

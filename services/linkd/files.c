@@ -73,15 +73,20 @@ static int linkd_read_arguments(Linkd *linkd)
 
 int linkd_files_read(Linkd *linkd, LinkdConfig *ret)
 {
-        ConfigDocument documents[LINKD_FILES_MAX];
+        ConfigDocument documents[LINKD_FILES_MAX + 1];
+        size_t n = 0;
         ConfigError error = {0};
 
         int r = linkd->files_refused ? CONFIG_E_INVALID : linkd_read_arguments(linkd);
         if (r)
                 return r;
+        /* Where systemd runs the node it owns the cgroups, too; the files may say otherwise. */
+        static const char systemd[] = "cgroup: {driver: systemd}\n";
+        if (linkd->systemd)
+                documents[n++] = (ConfigDocument){"(systemd)", systemd, sizeof(systemd) - 1};
         for (size_t i = 0; i < linkd->n_files; i++)
-                documents[i] = (ConfigDocument){linkd->files[i].path, linkd->files[i].bytes, linkd->files[i].n};
-        r = config_read(documents, linkd->n_files, ret, &error);
+                documents[n++] = (ConfigDocument){linkd->files[i].path, linkd->files[i].bytes, linkd->files[i].n};
+        r = config_read(documents, n, ret, &error);
         if (r == CONFIG_E_INVALID)
                 log_error("%s", error.text);
         return r < 0 ? fold(r) : r;

@@ -65,7 +65,7 @@ static void linkd_make_cgroup(const LinkdConfig *config, ControlPlan *plan)
         if (!root[0])
                 return;
         int n = snprintf(plan->cgroup_dir, size, "%s/%s" CONFIG_CGROUP_DAEMONS, root, instance);
-        (void)snprintf(plan->shims_dir, size, "%s/%s" CONFIG_CGROUP_SHIMS, root, instance);
+        (void)snprintf(plan->shims_dir, size, "%s%.200s", root, config->containerd.shims_cgroup);
         if ((size_t)n >= size || (mkdir(plan->cgroup_dir, 0755) < 0 && errno != EEXIST)) {
                 log_warning("cannot make cgroup %s (%s): the daemons stay in the cgroup of whoever started them",
                             plan->cgroup_dir, strerror(errno));
@@ -89,7 +89,7 @@ static int linkd_found(Linkd *linkd, ControlPlan *plan)
         log_set_level(memory->in_force.common.log_level);
         r = linkd_own_dir(linkd, own_dir);
         if (r == 0)
-                r = linkd_probe(&memory->in_force, own_dir);
+                r = linkd_probe(&memory->in_force, own_dir, linkd->systemd);
         if (r)
                 return fold(r);
         r = linkd_acquire(linkd, &memory->in_force);
@@ -101,7 +101,8 @@ static int linkd_found(Linkd *linkd, ControlPlan *plan)
         }
         (void)str_copy(plan->libexec_dir, sizeof(plan->libexec_dir), memory->in_force.common.libexec_dir);
         (void)str_copy(plan->socket_path, sizeof(plan->socket_path), memory->in_force.socket_path);
-        linkd_make_cgroup(&memory->in_force, plan);
+        if (!linkd->systemd)
+                linkd_make_cgroup(&memory->in_force, plan);
         memory->size = sizeof(*memory);
         memory->magic = LINKD_MEMORY_MAGIC;
         return 0;
@@ -192,51 +193,64 @@ static int linkd_prepare_loop(Linkd *linkd)
         linkd->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
         if (linkd->signal_fd < 0)
                 return error_origin(negative_errno());
-        linkd->start_event = event_new(linkd->base, linkd->start_fd, EV_READ | EV_PERSIST, linkd_on_start, linkd);
+        if (!linkd->systemd)
+                linkd->start_event = event_new(linkd->base, linkd->start_fd, EV_READ | EV_PERSIST, linkd_on_start, linkd);
         linkd->signal_event = event_new(linkd->base, linkd->signal_fd, EV_READ | EV_PERSIST, linkd_on_signal, linkd);
         linkd->rewire_event = event_new(linkd->base, -1, 0, linkd_on_rewire, linkd);
-        if (!linkd->start_event || !linkd->signal_event || !linkd->rewire_event ||
-            event_add(linkd->start_event, NULL) < 0 || event_add(linkd->signal_event, NULL) < 0)
+        if ((!linkd->start_event && !linkd->systemd) || !linkd->signal_event || !linkd->rewire_event ||
+            (linkd->start_event && event_add(linkd->start_event, NULL) < 0) || event_add(linkd->signal_event, NULL) < 0)
                 return error_origin(-ENOMEM);
         return 0;
 }
 
-static int linkd_run(Linkd *linkd)
+/* What linkd-start says before we may do anything. 0: the memory file and, in the first life, the configuration files. */
+static int linkd_start_begin(Linkd *linkd)
 {
-        ControlPlan plan = {0};
         int r;
 
-        if (sodium_init() < 0)
-                return error_origin(-EIO);
         do {
                 r = linkd_receive(linkd, true);
                 if (r)
                         return r < 0 ? fold(r) : r;
         } while (linkd->frame.type != CONTROL_START_MEMORY);
         linkd->founding = !linkd_memory_is_filled(linkd);
-        bool first = linkd->founding;
-        r = linkd_prepare_loop(linkd);
-        if (r)
-                return fold(r);
-        while (first && linkd->frame.type != CONTROL_START_FILES_END) {
+        while (linkd->founding && linkd->frame.type != CONTROL_START_FILES_END) {
                 r = linkd_receive(linkd, true);
                 if (r)
                         return r < 0 ? fold(r) : r;
         }
-        if (first) {
-                r = linkd_found(linkd, &plan);
-                if (r)
-                        return r < 0 ? fold(r) : r;
-                linkd->founding = false;
-        }
-        log_set_level(linkd->memory->in_force.common.log_level);
-        r = policy_enter(POLICY_LINKD, &linkd->memory->in_force.common);
-        if (r == 0 && first)
-                r = linkd_announce(linkd, &plan);
+        return 0;
+}
+
+/* Confined: linkd-start is told what to keep and to start, or tells what there is. */
+static int linkd_start_serve(Linkd *linkd, bool first, const ControlPlan *plan)
+{
+        int r = first ? linkd_announce(linkd, plan) : 0;
+
         while (r == 0 && !first && linkd->frame.type != CONTROL_START_READY)
                 r = linkd_receive(linkd, true);
         if (r == 0)
                 r = linkd_spawn_all(linkd);
+        return r < 0 ? fold(r) : r;
+}
+
+static int linkd_run(Linkd *linkd)
+{
+        ControlPlan plan = {0};
+
+        int r = sodium_init() < 0 ? error_origin(-EIO) : linkd_prepare_loop(linkd);
+        if (r == 0)
+                r = linkd->systemd ? linkd_systemd_begin(linkd) : linkd_start_begin(linkd);
+        bool first = linkd->founding;
+        if (r == 0 && first)
+                r = linkd_found(linkd, &plan);
+        if (r)
+                return r < 0 ? fold(r) : r;
+        linkd->founding = false;
+        log_set_level(linkd->memory->in_force.common.log_level);
+        r = policy_enter(POLICY_LINKD, &linkd->memory->in_force.common);
+        if (r == 0)
+                r = linkd->systemd ? linkd_systemd_serve(linkd, first) : linkd_start_serve(linkd, first, &plan);
         if (r)
                 return r < 0 ? fold(r) : r;
         if (event_base_dispatch(linkd->base) < 0)
@@ -251,6 +265,7 @@ static void linkd_done(Linkd *linkd)
                         event_free(linkd->daemons[i].event);
                 linkd->daemons[i].control_fd = fd_close(linkd->daemons[i].control_fd);
         }
+        linkd_systemd_done(linkd);
         linkd_files_drop(linkd);
         for (size_t i = 0; i < linkd->n_kept; i++)
                 linkd->kept[i].fd = fd_close(linkd->kept[i].fd);
@@ -273,18 +288,20 @@ int linkd_main(int argc, char **argv)
         _cleanup_free_ Linkd *linkd = calloc(1, sizeof(*linkd));
 
         log_init("linkd", LOG_LEVEL_INFO);
-        if (!linkd || fcntl(CONTROL_FD, F_SETFD, FD_CLOEXEC) < 0) {
-                log_error("there is no control channel on fd %d: this program is started by `bulkhead up`, not by hand",
+        bool systemd = linkd_systemd_is_parent();
+        if (!linkd || (!systemd && fcntl(CONTROL_FD, F_SETFD, FD_CLOEXEC) < 0)) {
+                log_error("there is no control channel on fd %d: this program is started by `bulkhead up` or its unit, not by hand",
                           CONTROL_FD);
                 return 2;
         }
         linkd->argc = argc;
         linkd->argv = argv;
-        linkd->start_fd = CONTROL_FD;
-        linkd->signal_fd = -1;
+        linkd->systemd = systemd;
+        linkd->start_fd = systemd ? -1 : CONTROL_FD;
+        linkd->signal_fd = linkd->notify_fd = linkd->reload_fd = -1;
         linkd->frame.fd = -1;
         for (size_t i = 0; i < PROCESS_N; i++)
-                linkd->daemons[i].control_fd = -1;
+                linkd->daemons[i].control_fd = linkd->doors[i].fd = linkd->doors[i].stored_fd = -1;
         int r = linkd_run(linkd);
         if (r < 0)
                 log_error("ending: %s", error_trace());

@@ -57,6 +57,16 @@ typedef struct LinkdDaemon {
         struct event *event; /* owned */
 } LinkdDaemon;
 
+/* Under systemd: where the next life of a process connects. */
+typedef struct LinkdDoor {
+        Linkd *linkd;        /* borrowed; outlives us */
+        int fd;              /* owned; listens, -1: none */
+        struct event *event; /* owned */
+        int stored_fd;       /* owned: what systemd kept for us, until it is up; -1 */
+        uint32_t stored_incarnation;
+} LinkdDoor;
+
+#define LINKD_SYSTEMD_FDS_MAX 256
 #define LINKD_KEPT_MAX 4
 #define LINKD_LOCK "lock" /* the only kept fd that no daemon gets */
 
@@ -72,7 +82,7 @@ struct Linkd {
         struct event *start_event;  /* owned */
         struct event *signal_event; /* owned */
         struct event *rewire_event; /* owned */
-        int start_fd;               /* owned: the channel to linkd-start */
+        int start_fd;               /* owned: the channel to linkd-start, -1 under systemd */
         int signal_fd;              /* owned */
         LinkdMemory *memory;        /* owned mapping */
         LinkdKept kept[LINKD_KEPT_MAX];
@@ -81,6 +91,11 @@ struct Linkd {
         size_t n_files;
         bool files_refused; /* one of them cannot even be read; logged */
         LinkdDaemon daemons[PROCESS_N];
+        bool systemd; /* it starts the processes; these are used then */
+        int notify_fd;              /* owned */
+        int reload_fd;              /* owned; -1 while nobody reloads */
+        struct event *reload_event; /* owned */
+        LinkdDoor doors[PROCESS_N];
         bool lost[EDGE_N]; /* ended while both sides live; see rewire_event */
         bool founding;     /* the memory file is empty: linkd-start sends files first, and nothing else */
         bool ready;        /* as linkd-start was told */
@@ -101,7 +116,7 @@ int linkd_files_read(Linkd *linkd, LinkdConfig *ret);
 void linkd_reload(Linkd *linkd);
 
 /* probe.c: what the machine has; as root, before confinement. Warnings go to the log. */
-int linkd_probe(LinkdConfig *config, const char *own_libexec_dir);
+int linkd_probe(LinkdConfig *config, const char *own_libexec_dir, bool systemd);
 /* The group of the CRI socket; 0 or -errno (already logged). */
 int linkd_probe_group(const LinkdConfig *config, uint32_t *ret);
 
@@ -112,6 +127,8 @@ int linkd_kept(const Linkd *linkd, const char *name);   /* borrowed, -1 */
 
 /* wiring.c */
 int linkd_daemon_up(Linkd *linkd, const ControlChild *child, int fd); /* takes the fd */
+/* What a process has said or that it has ended, now and not when the loop comes to it. */
+void linkd_daemon_look(Linkd *linkd, ProcessId process);
 /* Sends the configuration in force again, to daemons that have it already too. */
 void linkd_configure_all(Linkd *linkd);
 void linkd_stop_all(Linkd *linkd);
@@ -119,6 +136,16 @@ void linkd_rewire(Linkd *linkd);
 int linkd_send_start(Linkd *linkd, ControlType type, const void *body, int fd);
 /* The section of a process, and its size; NULL and 0 if it has none. */
 const void *linkd_section(const LinkdConfig *config, ProcessId process, size_t *ret_size);
+
+/* systemd.c: started by systemd and not by linkd-start? */
+bool linkd_systemd_is_parent(void);
+/* As root: takes what systemd passes, the memory file and, in the first life, the configuration files. 0, CONFIG_E_INVALID (already
+ * logged) or -errno. */
+int linkd_systemd_begin(Linkd *linkd);
+/* Confined: has everything stored that must outlive us (first), takes up the channels that are there, lets processes connect. */
+int linkd_systemd_serve(Linkd *linkd, bool first);
+int linkd_systemd_tell(Linkd *linkd, bool ready);
+void linkd_systemd_done(Linkd *linkd);
 
 /* linkd.c */
 int linkd_main(int argc, char **argv);

@@ -44,6 +44,24 @@ static void probe_cgroup_root(LinkdConfig *config)
                             "be neither measured nor ended as a whole");
 }
 
+/* Standalone the shims' cgroup lies beside the daemons'; under systemd it is that of a unit which never stops, in our slice. */
+static void probe_shims_cgroup(LinkdConfig *config, bool systemd)
+{
+        char *to = config->containerd.shims_cgroup;
+        _cleanup_free_ char *text = NULL;
+        size_t n;
+
+        (void)snprintf(to, CONFIG_PATH_MAX, "/%s" CONFIG_CGROUP_SHIMS, config->common.instance);
+        if (!systemd || fd_read_file(AT_FDCWD, "/proc/self/cgroup", PROBE_FILE_MAX, &text, &n) != 0)
+                return;
+        char *own = str_has_prefix(text, "0::") ? text : strstr(text, "\n0::");
+        own = own ? strchr(own, '/') : NULL;
+        if (!own)
+                return;
+        own[strcspn(own, "\n")] = '\0';
+        (void)snprintf(to, CONFIG_PATH_MAX, "%.*s/" CONFIG_SHIMS_UNIT, (int)(strrchr(own, '/') - own), own);
+}
+
 /* Lowering oom_score_adj below one's own needs CAP_SYS_RESOURCE, which nested and rootless nodes lack: then what containers
  * ask for is clamped to what is possible. Tried on oneself, and put back. */
 static void probe_oom(LinkdConfig *config)
@@ -104,13 +122,14 @@ static void probe_runtimes(LinkdConfig *config)
         }
 }
 
-int linkd_probe(LinkdConfig *config, const char *own_libexec_dir)
+int linkd_probe(LinkdConfig *config, const char *own_libexec_dir, bool systemd)
 {
         if (!config->common.libexec_dir[0] &&
             !str_copy(config->common.libexec_dir, sizeof(config->common.libexec_dir), own_libexec_dir))
                 return error_origin(-ENAMETOOLONG);
         probe_boot_id(config);
         probe_cgroup_root(config);
+        probe_shims_cgroup(config, systemd);
         probe_oom(config);
         probe_nameservers(config);
         probe_runtimes(config);

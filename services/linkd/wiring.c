@@ -69,6 +69,10 @@ const void *linkd_section(const LinkdConfig *config, ProcessId process, size_t *
 
 int linkd_send_start(Linkd *linkd, ControlType type, const void *body, int fd)
 {
+        if (linkd->systemd) {
+                int r = type == CONTROL_STATUS ? linkd_systemd_tell(linkd, ((const ControlStatus *)body)->ready) : 0;
+                return r ? fold(r) : 0;
+        }
         int r = control_send(linkd->start_fd, type, body, NULL, 0, fd);
         return r < 0 ? fold(r) : 0; /* its end is seen by the loop */
 }
@@ -87,6 +91,8 @@ static void wiring_kill(LinkdDaemon *daemon, const char *why)
         const ControlRow row = {.process = daemon->process};
 
         log_warning("%s: %s; it is started anew", topology_processes[daemon->process].name, why);
+        /* Nobody but linkd-start can kill it; under systemd this is what ends it: every copy of our end is shut. */
+        (void)shutdown(daemon->control_fd, SHUT_RDWR);
         wiring_daemon_down(daemon);
         (void)linkd_send_start(daemon->linkd, CONTROL_KILL, &row, -1);
 }
@@ -274,6 +280,12 @@ static void wiring_on_readable(evutil_socket_t fd, short what, void *userdata)
                 if (r)
                         break;
         }
+}
+
+void linkd_daemon_look(Linkd *linkd, ProcessId process)
+{
+        if (linkd->daemons[process].control_fd >= 0)
+                wiring_on_readable(linkd->daemons[process].control_fd, EV_READ, &linkd->daemons[process]);
 }
 
 int linkd_daemon_up(Linkd *linkd, const ControlChild *child, int fd)

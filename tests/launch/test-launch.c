@@ -707,6 +707,7 @@ int main(int argc, char **argv)
         snprintf(section.seccomp_dir, sizeof(section.seccomp_dir), "%s/seccomp", argv[2]);
         snprintf(section.cgroup_root, sizeof(section.cgroup_root), "%s",
                  access("/sys/fs/cgroup/unified", F_OK) == 0 ? "/sys/fs/cgroup/unified" : "/sys/fs/cgroup");
+        snprintf(section.shims_cgroup, sizeof(section.shims_cgroup), "/" CONFIG_CGROUP_SHIMS);
         for (int i = 4; i < argc; i++)
                 snprintf(section.runtimes[section.n_runtimes++].path, CONFIG_PATH_MAX, "%s", argv[i]);
         snprintf(section.runtimes[section.n_runtimes++].path, CONFIG_PATH_MAX, "/usr/bin/no-such-runtime");

@@ -102,9 +102,8 @@ static void launch_compose(const Launch *launch, const LaunchCreate *verb, bool 
         (void)str_copy(start->id, sizeof(start->id), verb->permit.id);
         (void)str_copy(start->container, sizeof(start->container), is_exec ? verb->permit.pod_id : verb->permit.id);
         (void)str_copy(start->runtime, sizeof(start->runtime), launch->config->runtimes[verb->runtime].path);
-        if (!is_exec && !start->systemd_cgroups && cgroup_path_compose(cgroup, verb->permit.cgroup_parent, start->id))
-                (void)snprintf(start->cgroup_kill, sizeof(start->cgroup_kill), "%s%.*s/cgroup.kill", launch->config->cgroup_root,
-                               SEAL_PATH_MAX + ID_LENGTH, cgroup);
+        if (!is_exec && cgroup_path_compose(cgroup, start->systemd_cgroups, verb->permit.cgroup_parent, start->id))
+                (void)snprintf(start->cgroup_kill, sizeof(start->cgroup_kill), "%s%s/cgroup.kill", launch->config->cgroup_root, cgroup);
 }
 
 /* Asked for a container or for a process in one, with the sealed request and a typed spec. The confined child re-checks the seal and
@@ -284,8 +283,14 @@ static int launch_acquire(void *context)
         launch->config = hand_section(launch->hand, sizeof(ConfigContainerd));
         launch->n_refused = mmap(NULL, sizeof(*launch->n_refused), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         int r = launch->n_refused == MAP_FAILED ? error_origin(-ENOMEM) : place_make_directories(launch->common);
-        if (r == 0)
-                r = place_make_cgroup(launch->common, launch->config->cgroup_root, &launch->cgroup_fd);
+        return r < 0 ? fold(r) : 0;
+}
+
+/* Anew for each request: the cgroup is a unit's under systemd, and comes again with that. */
+static int launch_enter_child(void *context)
+{
+        Launch *launch = context;
+        int r = place_make_cgroup(launch->config, &launch->cgroup_fd);
         return r < 0 ? fold(r) : 0;
 }
 
@@ -300,6 +305,7 @@ int main(int argc, char **argv)
                 .context_size = sizeof(Launch),
                 .fork_per_request = true,
                 .acquire = launch_acquire,
+                .enter_child = launch_enter_child,
         };
         return hand_main(&spec, argc, argv);
 }

@@ -204,17 +204,17 @@ static int render_seccomp(Render *render, json_t **ret)
 static int render_cgroups_path(Render *render, char to[CGROUP_PATH_MAX])
 {
         const RuntimeSpec *spec = render->spec;
+        const char *slice = cgroup_path_slice(spec->cgroup_parent);
         if (!render->config->systemd_cgroups) {
-                if (cgroup_path_compose(to, spec->cgroup_parent, spec->container_id))
+                if (cgroup_path_compose(to, false, spec->cgroup_parent, spec->container_id))
                         return 0;
                 return render_refuse(render, "cgroup parent \"%.200s\": give an absolute path without \"..\"", spec->cgroup_parent);
         }
-        /* slice:prefix:name, of which the runtime makes <slice>/bulkhead-<id>.scope. */
-        const char *slice = str_is_empty(spec->cgroup_parent) ? "system.slice" : spec->cgroup_parent;
-        const char *base = strrchr(slice, '/') ? strrchr(slice, '/') + 1 : slice;
-        if (!str_has_suffix(base, ".slice") || strchr(base, ':') || strlen(base) > 200)
-                return render_refuse(render, "cgroup parent \"%.200s\": with the systemd driver it is the name of a slice", slice);
-        (void)snprintf(to, CGROUP_PATH_MAX, "%s:bulkhead:%s", base, spec->container_id);
+        /* slice:prefix:name, of which the runtime makes the scope that cgroup_path_compose() names. */
+        if (!slice)
+                return render_refuse(render, "cgroup parent \"%.200s\": with the systemd driver it is the name of a slice",
+                                     spec->cgroup_parent);
+        (void)snprintf(to, CGROUP_PATH_MAX, "%s:" CGROUP_PATH_SCOPE ":%s", slice, spec->container_id);
         return 0;
 }
 

@@ -49,14 +49,14 @@ int place_make_directories(const ConfigCommon *common)
         return 0;
 }
 
-int place_make_cgroup(const ConfigCommon *common, const char *cgroup_root, int *ret_fd)
+int place_make_cgroup(const ConfigContainerd *config, int *ret_fd)
 {
-        char path[CONFIG_PATH_MAX + CONFIG_NAME_MAX + 16];
+        char path[CONFIG_PATH_MAX * 2];
         struct statfs st;
         *ret_fd = -1;
-        if (statfs(cgroup_root, &st) < 0 || st.f_type != CGROUP2_SUPER_MAGIC)
+        if (statfs(config->cgroup_root, &st) < 0 || st.f_type != CGROUP2_SUPER_MAGIC)
                 return 0;
-        (void)snprintf(path, sizeof(path), "%s/%sbulkhead-shims", cgroup_root, common->instance);
+        (void)snprintf(path, sizeof(path), "%s%s", config->cgroup_root, config->shims_cgroup);
         if (mkdir(path, 0755) < 0 && errno != EEXIST)
                 return error_origin(negative_errno());
         *ret_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);

@@ -23,8 +23,8 @@ typedef enum Place {
 void place_path(char to[PLACE_PATH_MAX], const ConfigCommon *common, Place place, const char *id, const char *suffix);
 /* The directories, once. 0 or -errno. */
 int place_make_directories(const ConfigCommon *common);
-/* The cgroup in which each shim has one of its own, <cgroup_root>/<instance>bulkhead-shims; -1 without a v2 hierarchy. */
-int place_make_cgroup(const ConfigCommon *common, const char *cgroup_root, int *ret_fd);
+/* The cgroup in which each shim has one of its own; -1 without a v2 hierarchy. */
+int place_make_cgroup(const ConfigContainerd *config, int *ret_fd);
 /* Ends what is left in the shim's cgroup, and removes it. 0, or -EBUSY if that does not end. */
 int place_remove_cgroup(int cgroup_fd, const char *id);
 /* While its shim is still at the runtime's create: half made, neither of them could be taken away. Not for ever. */

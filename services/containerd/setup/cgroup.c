@@ -32,9 +32,9 @@ static int cgroup_open(Setup *setup, const char *id, int *ret_fd, int *ret_memor
         char path[CGROUP_PATH_MAX];
         if (setup->cgroup_fd < 0)
                 return refusal_set(refusal, GRPC_STATUS_FAILED_PRECONDITION, "container %s: this node has no cgroup v2 hierarchy", id);
-        if (!cgroup_path_compose(path, permit.cgroup_parent, id))
-                return refusal_set(refusal, GRPC_STATUS_INVALID_ARGUMENT, "container %s: cgroup parent %.200s is not a cgroup path", id,
-                                   permit.cgroup_parent);
+        if (!cgroup_path_compose(path, setup->config->systemd_cgroups, permit.cgroup_parent, id))
+                return refusal_set(refusal, GRPC_STATUS_INVALID_ARGUMENT, "container %s: cgroup parent %.200s is not %s", id,
+                                   permit.cgroup_parent, setup->config->systemd_cgroups ? "a slice" : "a cgroup path");
         int fd = cgroup_open_beneath(setup->cgroup_fd, path);
         if (fd < 0)
                 return negative_errno();

@@ -4,6 +4,7 @@
 /* What containerd-launch starts a shim with, and what it hears once: two frames on SHIM_FD_REPORT, which is then closed; the edge
  * of ipc/edges/containerd-shim.h is all that stays. */
 
+#include "ipc/cgroup-path.h"
 #include "ipc/config.h"
 #include "ipc/edges/containerd-launch.h"
 
@@ -22,7 +23,7 @@ typedef struct ShimStart {
         uint32_t is_exec;              /* bool */
         uint32_t systemd_cgroups;      /* bool */
         char runtime[CONFIG_PATH_MAX]; /* the OCI runtime's binary */
-        char cgroup_kill[CONFIG_PATH_MAX + SEAL_PATH_MAX + ID_LENGTH + 16]; /* of the container, "" for an exec */
+        char cgroup_kill[CONFIG_PATH_MAX + CGROUP_PATH_MAX + 16]; /* of the container, "" for an exec */
         ConfigCommon common;
 } ShimStart;
 

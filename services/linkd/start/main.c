@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* usage: bulkhead-linkd-start [--libexec DIR] [--config FILE] [--ready-fd N] [--set KEY=VALUE]... */
+/* usage: bulkhead-linkd-start [--libexec DIR] [--config FILE] [--ready-fd N] [--set KEY=VALUE]...
+ *        bulkhead-linkd-start --reload [--config FILE]    under systemd: gives linkd the configuration anew */
 
 #include "lib/clock.h"
 #include "lib/error.h"
 #include "lib/log.h"
 #include "lib/strings.h"
+#include "services/endowment.h"
+#include "services/linkd/config-files.h"
 #include "services/linkd/start/start.h"
-#include <dirent.h>
 #include <fcntl.h>
 #include <libgen.h>
 #include <poll.h>
@@ -16,8 +18,6 @@
 #include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
-
-#define START_CONFIG_DEFAULT "/etc/bulkhead/config.yaml"
 
 static int start_send(Start *start, ControlType type, const void *body, int fd)
 {
@@ -34,43 +34,18 @@ static int start_send_child(Start *start, ProcessId process)
         return start_send(start, CONTROL_START_CHILD, &body, child->pid ? child->channel_fd : -1);
 }
 
-static int start_send_file(Start *start, const char *path, bool optional)
+static int start_send_file(void *userdata, const char *path, int fd)
 {
         ControlFile file = {0};
-        _cleanup_fd_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 
-        if (fd < 0 && optional && errno == ENOENT)
-                return 0;
-        if (fd < 0 || !str_copy(file.path, sizeof(file.path), path)) {
-                log_error("cannot open configuration file %s: %s", path, fd < 0 ? strerror(errno) : "the path is too long");
-                return -ECANCELED;
-        }
-        return start_send(start, CONTROL_START_FILE, &file, fd);
+        (void)str_copy(file.path, sizeof(file.path), path);
+        return start_send(userdata, CONTROL_START_FILE, &file, fd);
 }
 
-static int start_is_drop_in(const struct dirent *entry)
-{
-        return entry->d_name[0] != '.' && str_has_suffix(entry->d_name, ".yaml");
-}
-
-/* The configuration and conf.d/[*].yaml beside it, in order: linkd must not open files. */
+/* The configuration and conf.d beside it, in order: linkd must not open files. */
 static int start_send_files(Start *start)
 {
-        const char *path = start->config ? start->config : START_CONFIG_DEFAULT;
-        const char *slash = strrchr(path, '/');
-        char directory[CONFIG_PATH_MAX], file[CONFIG_PATH_MAX * 2];
-        struct dirent **entries = NULL;
-
-        (void)snprintf(directory, sizeof(directory), "%.*sconf.d", slash ? (int)(slash - path) + 1 : 0, path);
-        int r = start_send_file(start, path, !start->config);
-        int n = scandir(directory, &entries, start_is_drop_in, alphasort);
-        for (int i = 0; i < n; i++) {
-                (void)snprintf(file, sizeof(file), "%s/%s", directory, entries[i]->d_name);
-                if (r == 0)
-                        r = start_send_file(start, file, false);
-                free(entries[i]);
-        }
-        free(entries);
+        int r = config_files_open(start->config, start_send_file, start);
         return r ? r : start_send(start, CONTROL_START_FILES_END, NULL, -1);
 }
 
@@ -253,6 +228,16 @@ static int start_prepare(Start *start)
         return start->signal_fd < 0 ? error_origin(negative_errno()) : 0;
 }
 
+/* Under systemd, where linkd is not our child but has a socket: it gets the files, and its log says what it makes of them. */
+static int start_reload(Start *start)
+{
+        int r = endowment_open_control(PROCESS_LINKD);
+        if (r)
+                return fold(r);
+        start->children[PROCESS_LINKD].channel_fd = CONTROL_FD;
+        return start_send_files(start);
+}
+
 static bool start_read_arguments(Start *start, int argc, char **argv)
 {
         uint64_t n;
@@ -261,7 +246,8 @@ static bool start_read_arguments(Start *start, int argc, char **argv)
         start->ready_fd = -1;
         if (readlink("/proc/self/exe", start->own_dir, sizeof(start->own_dir) - 1) > 0)
                 (void)dirname(start->own_dir);
-        for (int i = 1; i < argc; i += 2) {
+        start->reload = argc > 1 && str_equal(argv[1], "--reload");
+        for (int i = start->reload ? 2 : 1; i < argc; i += 2) {
                 if (i + 1 == argc)
                         return false;
                 if (str_equal(argv[i], "--config"))
@@ -290,8 +276,8 @@ int main(int argc, char **argv)
                 log_error("only root can start the suite: each daemon gives up what it does not need by itself");
                 return 1;
         }
-        int r = start_prepare(start);
-        if (r == 0)
+        int r = start->reload ? start_reload(start) : start_prepare(start);
+        if (r == 0 && !start->reload)
                 r = start_run(start);
         if (r && r != -ECANCELED)
                 log_error("ending: %s", error_trace());

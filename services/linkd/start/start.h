@@ -34,6 +34,7 @@ typedef struct Start {
         int signal_fd;                 /* owned */
         int memory_fd;                 /* owned: keys and generations, linkd's to read and write */
         int ready_fd;                  /* owned: told once when all are ready, -1 if nobody waits */
+        bool reload;
         bool planned;
         bool stopping;
         ControlPlan plan;
