@@ -11,6 +11,7 @@
 #include "lib/fd.h"
 #include "lib/grpc-status.h"
 #include "lib/log.h"
+#include "lib/pages.h"
 #include "policy/policy.h"
 #include "services/endowment.h"
 #include <fcntl.h>
@@ -374,6 +375,7 @@ static int hand_run(Hand *hand)
                         return fold(r);
         }
         (void)control_send(hand->control_fd, CONTROL_STATE, &ready, NULL, 0, -1);
+        pages_give_back();
         r = hand_loop(hand);
         return r ? fold(r) : 0;
 }

@@ -11,6 +11,7 @@
 #include "lib/error.h"
 #include "lib/fd.h"
 #include "lib/log.h"
+#include "lib/pages.h"
 #include "policy/policy.h"
 #include "services/endowment.h"
 #include <event2/event.h>
@@ -391,8 +392,10 @@ void service_set_state(Service *service, uint32_t row_state)
                         channel_set_state(service->channels[i], row_state);
         /* If linkd cannot be told now, it is being restarted; it finds out by the edges that work. */
         (void)control_send(service->control_fd, CONTROL_STATE, &state, NULL, 0, -1);
-        if (row_state == ROW_STATE_READY)
+        if (row_state == ROW_STATE_READY) {
                 log_debug("ready");
+                pages_give_back();
+        }
 }
 
 void service_fail(Service *service, int r)

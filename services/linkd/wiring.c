@@ -5,6 +5,7 @@
 
 #include "lib/error.h"
 #include "lib/log.h"
+#include "lib/pages.h"
 #include "lib/strings.h"
 #include "services/linkd/linkd.h"
 #include <event2/event.h>
@@ -218,9 +219,11 @@ static void wiring_tell_ready(Linkd *linkd)
                 return;
         linkd->ready = ready;
         linkd->announced = true;
-        if (ready)
+        if (ready) {
                 log_info("all processes are ready; CRI on %s, streams on %s", linkd->memory->in_force.socket_path,
                          linkd->memory->in_force.common.stream_url);
+                pages_give_back();
+        }
         const ControlStatus status = {.ready = ready};
         (void)linkd_send_start(linkd, CONTROL_STATUS, &status, -1);
 }

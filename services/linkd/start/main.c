@@ -6,6 +6,7 @@
 #include "lib/clock.h"
 #include "lib/error.h"
 #include "lib/log.h"
+#include "lib/pages.h"
 #include "lib/strings.h"
 #include "services/endowment.h"
 #include "services/linkd/config-files.h"
@@ -105,6 +106,8 @@ static int start_on_frame(Start *start, ControlFrame *frame)
                         (void)!write(start->ready_fd, "1", 1);
                         start->ready_fd = fd_close(start->ready_fd);
                 }
+                if (frame->status.ready)
+                        pages_give_back();
         } else {
                 return error_origin(-EPROTO);
         }
