@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /* The end of a pod: no new lease, containers end, then the network, then the namespaces. An address is given back only when
- * nothing can use it any more. What fails is said to whoever waits, and goes on with the next request or restart. */
+ * nothing can use it any more. What fails is said to whoever waits, and goes on with the next request or restart; a network
+ * whose DEL goes on failing stops holding up the pod and is deleted in the background. */
 
 #include <event2/event.h>
 
@@ -12,10 +13,12 @@
 #include "lib/clock.h"
 #include "lib/error.h"
 #include "lib/log.h"
+#include "services/sandboxd/init-watch.h"
+#include "services/sandboxd/leftover.h"
 #include "services/sandboxd/network.h"
 
 #define END_SETUP_TIMEOUT (60 * USEC_PER_SEC)
-#define END_NETWORK_TRIES 3 /* of a removal: then the pod goes, and its attachment is deleted later */
+#define END_NETWORK_TRIES 3 /* then the pod goes on, and its attachment is deleted later */
 
 static int end_containers(Pod *pod);
 
@@ -48,6 +51,7 @@ static int end_finish(Pod *pod)
         pod->stage = "";
         pod->tries = 0;
         pod->init_pid = 0;
+        init_unwatch(pod);
         int r;
         if (pod->state == POD_STATE_ENDING) {
                 pod->network_pin[0] = '\0';
@@ -81,6 +85,8 @@ static int end_on_namespaces(void *userdata, const Answer *answer)
 static int end_namespaces(Pod *pod)
 {
         SetupPod verb = {0};
+        if (leftover_has_network(pod->sandboxd, pod->id))
+                return fold(end_finish(pod)); /* they go with its network */
         pod->stage = "removing its namespaces";
         (void)str_copy(verb.pod_id, sizeof(verb.pod_id), pod->id);
         pod->call_channel = sandboxd_setup(pod->sandboxd);
@@ -92,18 +98,19 @@ static int end_on_network(void *userdata, const Answer *answer)
 {
         Pod *pod = userdata;
         pod->call = 0;
-        if (answer->outcome == 0) {
-                pod->has_network = false;
-                int r = pod_store_put(pod->sandboxd, pod);
-                return r < 0 ? fold(r) : fold(end_namespaces(pod));
+        if (answer->outcome != 0 && ++pod->tries < END_NETWORK_TRIES)
+                return fold(end_fail(pod, answer->code, answer->text));
+        int r = 0;
+        if (answer->outcome != 0) {
+                /* sandboxd-cni keeps the attachment in its cache until a DEL succeeds, and the plugin keeps the address. */
+                log_error("pod %.13s: its network could not be deleted %u times; the pod goes on, the attachment is deleted later: %s",
+                          pod->id, pod->tries, answer->text);
+                r = leftover_remove(pod->sandboxd, LEFTOVER_NETWORK, pod->id, true);
         }
-        /* sandboxd-cni keeps the attachment in its cache until a DEL succeeds: recovery finds it there. */
-        if (pod->state == POD_STATE_REMOVING && ++pod->tries >= END_NETWORK_TRIES) {
-                log_error("pod %.13s: its network could not be deleted %u times and is left for the next start: %s", pod->id, pod->tries,
-                          answer->text);
-                return fold(end_namespaces(pod));
-        }
-        return fold(end_fail(pod, answer->code, answer->text));
+        pod->has_network = false;
+        if (r == 0)
+                r = pod_store_put(pod->sandboxd, pod);
+        return r < 0 ? fold(r) : fold(end_namespaces(pod));
 }
 
 static int end_network(Pod *pod)

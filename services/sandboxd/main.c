@@ -6,6 +6,7 @@
 #include "ipc/edges/streamd-sandboxd.rows.h"
 #include "lib/error.h"
 #include "services/sandboxd/handlers.h"
+#include "services/sandboxd/leftover.h"
 
 static const ChannelHandler sandboxd_gatewayd_handlers[] = {EDGE_GATEWAYD_SANDBOXD_HANDLERS_B};
 static const ChannelHandler sandboxd_containerd_handlers[] = {EDGE_CONTAINERD_SANDBOXD_HANDLERS_B};
@@ -40,6 +41,7 @@ static int sandboxd_ready(void *context)
 {
         Sandboxd *sandboxd = context;
         list_init(&sandboxd->pods);
+        list_init(&sandboxd->leftovers);
         int r = network_view_init(sandboxd);
         if (r == 0)
                 r = pod_store_open(sandboxd, "/state/sandboxd.db", service_config(sandboxd->service)->boot_id);
@@ -56,6 +58,7 @@ static void sandboxd_release(void *context)
         if (!sandboxd->pods.next)
                 return;
         recovery_free(sandboxd);
+        leftovers_free(sandboxd);
         list_for_each_safe(i, n, &sandboxd->pods)
                 (void)pod_free(container_of(i, Pod, link));
         network_view_done(sandboxd);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "services/sandboxd/init-watch.h"
 #include "services/sandboxd/pod.h"
 
 #include <assert.h>
@@ -25,6 +26,7 @@ int pod_new(Pod **ret, Sandboxd *sandboxd, const char *id, uint8_t *packed, size
         pod->sandboxd = sandboxd;
         pod->permit = *permit;
         pod->stage = "";
+        pod->init_fd = -1;
         list_init(&pod->link);
         list_init(&pod->leases);
         decode_arena_init(&pod->arena, POD_REQUEST_BUDGET);
@@ -59,6 +61,7 @@ Pod *pod_free(Pod *pod)
                 channel_cancel(pod->call_channel, pod->call);
         if (pod->retry)
                 event_free(pod->retry);
+        init_unwatch(pod);
         list_for_each_safe(i, n, &pod->leases)
                 (void)lease_free(container_of(i, Lease, link));
         list_remove(&pod->link);

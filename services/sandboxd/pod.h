@@ -53,7 +53,10 @@ struct Pod {
         PodState state;
         int64_t created_nsec;
         char network_pin[128]; /* in /run/netns; "" with the host's network, or before it is made */
-        int32_t init_pid;
+        int32_t init_pid; /* of a shared PID namespace, else 0 */
+        int init_fd;      /* owned; pidfd of that init while it is watched, else -1 */
+        struct event *init_event; /* owned */
+        uint32_t init_call;       /* asks sandboxd-setup about that init; 0: none */
         bool has_network; /* an ADD was begun and no DEL has succeeded since */
         uint8_t *result_packed; /* owned; CniResult */
         size_t n_result_packed;

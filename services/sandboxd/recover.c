@@ -10,7 +10,8 @@
 #include "lib/clock.h"
 #include "lib/error.h"
 #include "lib/log.h"
-#include "services/sandboxd/sandboxd.h"
+#include "services/sandboxd/init-watch.h"
+#include "services/sandboxd/leftover.h"
 
 typedef struct Recovery {
         Sandboxd *sandboxd;
@@ -30,13 +31,6 @@ void recovery_free(Sandboxd *sandboxd)
                 channel_cancel(recovery->call_channel, recovery->call);
         free(recovery->seen);
         free(recovery);
-}
-
-static int recovery_on_cleaned(void *userdata, const Answer *answer)
-{
-        if (answer->outcome != 0)
-                log_warning("what is left of a pod that nobody knows stays until the next start: %s", answer->text);
-        return 0;
 }
 
 static bool recovery_has_namespaces(const Recovery *recovery, const char *id)
@@ -60,7 +54,7 @@ static int recovery_pod(Recovery *recovery, Pod *pod)
                 return r < 0 ? fold(r) : fold(run_resume_undo(pod));
         case POD_STATE_READY:
                 if (there)
-                        return 0;
+                        return pod->init_pid ? fold(init_watch_resume(pod)) : 0;
                 /* A reboot, or somebody removed its pins: what ran in it is gone. */
                 r = pod_set_state(pod, POD_STATE_ENDING, "its namespaces are gone");
                 return r < 0 ? fold(r) : fold(end_resume(pod));
@@ -88,6 +82,7 @@ static int recovery_finish(Recovery *recovery)
 }
 
 static int recovery_list_networks(Recovery *recovery);
+static int recovery_list_namespaces(Recovery *recovery);
 
 static int recovery_on_networks(void *userdata, const Answer *answer)
 {
@@ -96,27 +91,25 @@ static int recovery_on_networks(void *userdata, const Answer *answer)
         recovery->call = 0;
         if (answer->outcome != 0) {
                 log_warning("the cache of networks cannot be listed yet: %s", answer->text);
-                return answer->outcome == CHANNEL_E_LOST ? fold(recovery_list_networks(recovery)) : fold(recovery_finish(recovery));
+                return answer->outcome == CHANNEL_E_LOST ? fold(recovery_list_networks(recovery)) : fold(recovery_list_namespaces(recovery));
         }
         const CniListed *listed = answer->frame->flat;
         for (uint32_t i = 0; i < listed->n && i < CNI_LIST_MAX; i++) {
                 char id[ID_LENGTH + 1];
                 memcpy(id, listed->pods[i], ID_LENGTH);
                 id[ID_LENGTH] = '\0';
-                if (!id_is_valid(id) || pods_find(sandboxd, id))
+                const Pod *pod = id_is_valid(id) ? pods_find(sandboxd, id) : NULL;
+                if (!id_is_valid(id) || (pod && pod->has_network))
                         continue;
-                CniRun verb = {.verb = CNI_VERB_DEL};
-                memcpy(verb.pod_id, id, sizeof(id));
-                _cleanup_fd_ int fd = -1;
-                int r = fd_memfd_sealed("cni-request", "", 0, &fd);
-                if (r == 0)
-                        r = channel_call_flat(sandboxd_cni(sandboxd), ROW_SANDBOXD_CNI_CNI_RUN, &verb, &fd, 1, USEC_INFINITY,
-                                              recovery_on_cleaned, NULL, NULL);
+                int r = leftover_remove(sandboxd, LEFTOVER_NETWORK, id, false);
                 if (r < 0)
                         return fold(r);
         }
         recovery->offset += listed->n;
-        return listed->more && listed->n ? fold(recovery_list_networks(recovery)) : fold(recovery_finish(recovery));
+        if (listed->more && listed->n)
+                return fold(recovery_list_networks(recovery));
+        recovery->offset = 0;
+        return fold(recovery_list_namespaces(recovery));
 }
 
 static int recovery_list_networks(Recovery *recovery)
@@ -126,8 +119,6 @@ static int recovery_list_networks(Recovery *recovery)
         return fold(channel_call_flat(recovery->call_channel, ROW_SANDBOXD_CNI_CNI_LIST, &verb, NULL, 0, USEC_INFINITY, recovery_on_networks,
                                       recovery, &recovery->call));
 }
-
-static int recovery_list_namespaces(Recovery *recovery);
 
 static int recovery_on_namespaces(void *userdata, const Answer *answer)
 {
@@ -151,18 +142,12 @@ static int recovery_on_namespaces(void *userdata, const Answer *answer)
                         memcpy(recovery->seen[recovery->n_seen++], id, sizeof(id));
                         continue;
                 }
-                SetupPod verb = {0};
-                memcpy(verb.pod_id, id, sizeof(id));
-                int r = channel_call_flat(sandboxd_setup(sandboxd), ROW_SANDBOXD_SETUP_SETUP_REMOVE, &verb, NULL, 0, USEC_INFINITY,
-                                          recovery_on_cleaned, NULL, NULL);
+                int r = leftover_remove(sandboxd, LEFTOVER_NAMESPACES, id, false);
                 if (r < 0)
                         return fold(r);
         }
         recovery->offset += listed->n;
-        if (listed->more && listed->n)
-                return fold(recovery_list_namespaces(recovery));
-        recovery->offset = 0;
-        return fold(recovery_list_networks(recovery));
+        return listed->more && listed->n ? fold(recovery_list_namespaces(recovery)) : fold(recovery_finish(recovery));
 }
 
 static int recovery_list_namespaces(Recovery *recovery)
@@ -179,5 +164,5 @@ int recovery_start(Sandboxd *sandboxd)
         if (!sandboxd->recovery)
                 return error_origin(-ENOMEM);
         sandboxd->recovery->sandboxd = sandboxd;
-        return fold(recovery_list_namespaces(sandboxd->recovery));
+        return fold(recovery_list_networks(sandboxd->recovery));
 }

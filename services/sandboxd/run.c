@@ -15,6 +15,8 @@
 #include "lib/error.h"
 #include "lib/log.h"
 #include "services/sandboxd/hostname.h"
+#include "services/sandboxd/init-watch.h"
+#include "services/sandboxd/leftover.h"
 #include "services/sandboxd/network.h"
 #include "services/sandboxd/sandboxd.h"
 #include "services/sandboxd/sysctl.h"
@@ -210,8 +212,9 @@ static int run_on_network_undone(void *userdata, const Answer *answer)
         log_warning("pod %.13s: its network is not undone yet: %s", pod->id, answer->text);
         if (++pod->tries < RUN_RETRIES_MAX)
                 return fold(run_undo_later(pod));
-        /* The cache in sandboxd-cni still has it; recovery and the next start try again. The pod's name is not held up. */
-        return fold(run_undo_namespaces(pod));
+        /* The pod's name is not held up. */
+        int r = leftover_remove(pod->sandboxd, LEFTOVER_NETWORK, pod->id, true);
+        return r < 0 ? fold(r) : fold(run_undone(pod)); /* its namespaces go with its network */
 }
 
 static int run_undo(Pod *pod)
@@ -277,6 +280,9 @@ static int run_on_made(void *userdata, const Answer *answer)
         memcpy(pod->network_pin, made->network_pin, sizeof(pod->network_pin));
         pod->network_pin[sizeof(pod->network_pin) - 1] = '\0';
         pod->init_pid = made->init_pid;
+        int r = init_watch(pod, made->init_pid ? frame_take_fd(answer->frame, 0) : -1);
+        if (r < 0)
+                return fold(r);
         return fold(run_add_network(pod));
 }
 

@@ -15,6 +15,7 @@ typedef struct Sandboxd {
         struct PodStatements *statements; /* owned; see pod-store.c */
         List pods;    /* Pod.link */
         struct NetworkView *network; /* owned; see network.c */
+        List leftovers; /* Leftover.link; see leftover.c */
         struct Recovery *recovery;   /* owned; NULL once READY */
 } Sandboxd;
 

@@ -253,6 +253,10 @@ class Pod:
     def status(self):
         return self.client.PodSandboxStatus(pod_sandbox_id=self.id).status
 
+    def info(self):
+        """What a verbose status adds, parsed."""
+        return json.loads(self.client.PodSandboxStatus(pod_sandbox_id=self.id, verbose=True).info["info"])
+
     @property
     def ip(self):
         return self.status().network.ip

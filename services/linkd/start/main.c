@@ -102,12 +102,9 @@ static int start_on_frame(Start *start, ControlFrame *frame)
                 if (start_is_program(frame->row.process) && start->children[frame->row.process].pid)
                         (void)kill(start->children[frame->row.process].pid, SIGKILL);
         } else if (frame->type == CONTROL_STATUS) {
-                if (frame->status.ready && start->ready_fd >= 0) {
-                        (void)!write(start->ready_fd, "1", 1);
+                if (frame->status.ready && start->ready_fd >= 0 && write(start->ready_fd, "1", 1) != 0)
                         start->ready_fd = fd_close(start->ready_fd);
-                }
-                if (frame->status.ready)
-                        pages_give_back();
+                pages_give_back(); /* everything is started */
         } else {
                 return error_origin(-EPROTO);
         }
