@@ -14,6 +14,7 @@
 #define SEAL_NONCE_BYTES 24
 #define SEAL_PATH_MAX 512
 #define SEAL_LAYERS_MAX 128
+#define SEAL_PORTS_MAX (SEAL_PATH_MAX / 2)
 
 typedef enum PermitVerb {
         PERMIT_VERB_RUN_POD = 1,      /* request: RunPodSandboxRequest; id = pod_id */
@@ -46,7 +47,10 @@ typedef struct Permit {
         uint32_t userns_host_id, userns_container_id, userns_length; /* uids and gids alike */
         char cgroup_parent[SEAL_PATH_MAX];
         char log_path[SEAL_PATH_MAX]; /* log_directory/log_path, "" if the request has none */
-        char image[SEAL_PATH_MAX];    /* image.image of a CreateContainerRequest */
+        union {
+                char image[SEAL_PATH_MAX];      /* image.image of a CreateContainerRequest */
+                uint16_t ports[SEAL_PORTS_MAX]; /* of a PortForwardRequest, up to the first 0; none: any */
+        };
         uint8_t nonce[SEAL_NONCE_BYTES];
         uint32_t request_length;
         uint8_t request_hash[SEAL_HASH_BYTES];

@@ -391,13 +391,15 @@ SET(network);
 
 /* A pod's new network namespace: lo is brought up through an ioctl on any socket. */
 static const Rule rules_network_setup[] = {
-        ALLOW_IF("socket", 0, U32, AF_INET, "carries the ioctls for lo"),
+        ALLOW_IF("socket", 0, U32, AF_INET, "carries the ioctls for lo; a forwarded port of a pod"),
         ALLOW_IF("socket", 0, U32, AF_NETLINK, "addresses and links of a new namespace"),
         ALLOW_IF("ioctl", 1, U32, SIOCGIFFLAGS, "lo up"),
         ALLOW_IF("ioctl", 1, U32, SIOCSIFFLAGS, "lo up"),
         ALLOW_IF("ioctl", 1, U32, 0xb703 /* NS_GET_NSTYPE */, "a pin is the namespace it says"),
         ALLOW_IF("ioctl", 1, U32, 0xb701 /* NS_GET_USERNS */, "a pin belongs to the pod's user namespace"),
         ALLOW("bind", "netlink"),
+        ALLOW_IF("socket", 0, U32, AF_INET6, "a forwarded port of a pod that listens on ::1"),
+        ALLOW("connect", "a forwarded port, from within the pod's network namespace"),
         ALLOW("setsockopt", "netlink"),
 };
 SET(network_setup);

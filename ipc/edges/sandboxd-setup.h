@@ -11,6 +11,7 @@
  * row 2 request setup_remove: SetupPod -> - from A states ANY
  * row 3 request setup_list: SetupList -> SetupListed from A states ANY
  * row 4 request setup_status: SetupPod -> SetupMade from A reply-fds pidfd? states ANY
+ * row 5 request setup_connect: SetupConnect -> - from A reply-fds socket states ANY
  *
  * The pidfd is that of the init of a shared PID namespace: it becomes readable when the pod has lost it.
  */
@@ -47,6 +48,15 @@ typedef struct SetupPod {
         char pod_id[ID_LENGTH + 1];
         char padding[3];
 } SetupPod;
+
+/* One connected TCP socket into the pod's network namespace: to 127.0.0.1, else to ::1. Non-blocking. Answered by a child, so
+ * that what a pod does with the connection holds up nobody; UNAVAILABLE when nothing answered in SETUP_CONNECT_MSEC. */
+typedef struct SetupConnect {
+        Permit permit; /* PORT_FORWARD; names the pod, and the ports if the request did */
+        uint32_t port;
+} SetupConnect;
+#define SETUP_CONNECT_MSEC 10000 /* for both addresses together */
+#define SETUP_CONNECTS_MAX 64    /* at a time */
 
 #define SETUP_LIST_MAX 512
 typedef struct SetupList {

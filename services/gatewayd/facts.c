@@ -90,6 +90,23 @@ static int facts_fill_container(Permit *permit, const Runtime__V1__CreateContain
         return 0;
 }
 
+/* What sandboxd-setup may connect to. Nothing named is any port, as in the peers. */
+static int facts_fill_ports(Permit *permit, const Runtime__V1__PortForwardRequest *request, const char **ret_why)
+{
+        if (request->n_port >= SEAL_PORTS_MAX) {
+                *ret_why = "more than 255 ports; ask in several calls";
+                return 1;
+        }
+        for (size_t i = 0; i < request->n_port; i++) {
+                if (request->port[i] <= 0 || request->port[i] > UINT16_MAX) {
+                        *ret_why = "a port is not between 1 and 65535";
+                        return 1;
+                }
+                permit->ports[i] = (uint16_t)request->port[i];
+        }
+        return 0;
+}
+
 int facts_fill(Permit *permit, uint32_t verb, const ProtobufCMessage *request, const char **ret_object, const char **ret_why)
 {
         *ret_object = "";
@@ -107,6 +124,7 @@ int facts_fill(Permit *permit, uint32_t verb, const ProtobufCMessage *request, c
                 *ret_object = container_of(request, Runtime__V1__ExecSyncRequest, base)->container_id;
         } else if (request->descriptor == &runtime__v1__port_forward_request__descriptor) {
                 *ret_object = container_of(request, Runtime__V1__PortForwardRequest, base)->pod_sandbox_id;
+                return facts_fill_ports(permit, container_of(request, Runtime__V1__PortForwardRequest, base), ret_why);
         } else if (request->descriptor == &runtime__v1__update_container_resources_request__descriptor) {
                 *ret_object = container_of(request, Runtime__V1__UpdateContainerResourcesRequest, base)->container_id;
         }

@@ -13,6 +13,7 @@
 #include "lib/clock.h"
 #include "lib/error.h"
 #include "lib/log.h"
+#include "services/sandboxd/forward.h"
 #include "services/sandboxd/init-watch.h"
 #include "services/sandboxd/leftover.h"
 #include "services/sandboxd/network.h"
@@ -115,6 +116,9 @@ static int end_on_network(void *userdata, const Answer *answer)
 
 static int end_network(Pod *pod)
 {
+        int r = forward_end_pod(pod->sandboxd, pod->id);
+        if (r < 0)
+                return fold(r);
         if (!pod->has_network)
                 return fold(end_namespaces(pod));
         pod->stage = "deleting its network";

@@ -107,11 +107,6 @@ int on_update_runtime_config(void *userdata, Frame *frame)
         return fold(reply_send(frame_reply_to(frame), &response.base, NULL, 0));
 }
 
-int on_port_forward(void *userdata, Frame *frame)
-{
-        return fold(reply_fail(frame_reply_to(frame), GRPC_STATUS_UNIMPLEMENTED, "PortForward is not supported by this version"));
-}
-
 int on_pod_sandbox_stats(void *userdata, Frame *frame)
 {
         return fold(reply_fail(frame_reply_to(frame), GRPC_STATUS_UNIMPLEMENTED, "PodSandboxStats is not supported by this version"));
@@ -120,20 +115,4 @@ int on_pod_sandbox_stats(void *userdata, Frame *frame)
 int on_list_pod_sandbox_stats(void *userdata, Frame *frame)
 {
         return fold(reply_fail(frame_reply_to(frame), GRPC_STATUS_UNIMPLEMENTED, "ListPodSandboxStats is not supported by this version"));
-}
-
-/* Tokens are minted by PortForward only, so there is none that could be valid. */
-int on_forward_open(void *userdata, Frame *frame)
-{
-        return fold(reply_fail(frame_reply_to(frame), GRPC_STATUS_NOT_FOUND, "no such token: it is unknown, used or expired"));
-}
-
-int on_forward_connect(void *userdata, Frame *frame)
-{
-        return fold(reply_fail(frame_reply_to(frame), GRPC_STATUS_NOT_FOUND, "no such port-forward session"));
-}
-
-int on_forward_close(void *userdata, Frame *frame)
-{
-        return 0; /* there is no session that could be open */
 }

@@ -5,7 +5,7 @@
 
 #include "services/sandboxd/sandboxd.h"
 
-/* gatewayd (handlers.c, status.c) */
+/* gatewayd (handlers.c, status.c, forward.c) */
 int on_run_pod_sandbox(void *userdata, Frame *frame);
 int on_stop_pod_sandbox(void *userdata, Frame *frame);
 int on_remove_pod_sandbox(void *userdata, Frame *frame);
@@ -22,7 +22,7 @@ int on_lease_take(void *userdata, Frame *frame);
 int on_lease_release(void *userdata, Frame *frame);
 int on_lease_list(void *userdata, Frame *frame);
 
-/* streamd (handlers.c) */
+/* streamd (forward.c) */
 int on_forward_open(void *userdata, Frame *frame);
 int on_forward_connect(void *userdata, Frame *frame);
 int on_forward_close(void *userdata, Frame *frame);

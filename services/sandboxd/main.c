@@ -5,6 +5,7 @@
 #include "ipc/edges/sandboxd-setup.rows.h"
 #include "ipc/edges/streamd-sandboxd.rows.h"
 #include "lib/error.h"
+#include "services/sandboxd/forward.h"
 #include "services/sandboxd/handlers.h"
 #include "services/sandboxd/leftover.h"
 
@@ -14,10 +15,16 @@ static const ChannelHandler sandboxd_streamd_handlers[] = {EDGE_STREAMD_SANDBOXD
 static const ChannelHandler sandboxd_setup_handlers[] = {EDGE_SANDBOXD_SETUP_HANDLERS_A};
 static const ChannelHandler sandboxd_cni_handlers[] = {EDGE_SANDBOXD_CNI_HANDLERS_A};
 
+static void sandboxd_on_streamd(void *userdata, Channel *channel, bool connected)
+{
+        (void)channel;
+        forward_on_streamd(userdata, connected);
+}
+
 static const ServiceEdge sandboxd_edges[] = {
         {.edge = EDGE_GATEWAYD_SANDBOXD, .handlers = sandboxd_gatewayd_handlers},
         {.edge = EDGE_CONTAINERD_SANDBOXD, .handlers = sandboxd_containerd_handlers},
-        {.edge = EDGE_STREAMD_SANDBOXD, .handlers = sandboxd_streamd_handlers},
+        {.edge = EDGE_STREAMD_SANDBOXD, .handlers = sandboxd_streamd_handlers, .on_changed = sandboxd_on_streamd},
         {.edge = EDGE_SANDBOXD_SETUP, .handlers = sandboxd_setup_handlers},
         {.edge = EDGE_SANDBOXD_CNI, .handlers = sandboxd_cni_handlers},
 };
@@ -42,7 +49,9 @@ static int sandboxd_ready(void *context)
         Sandboxd *sandboxd = context;
         list_init(&sandboxd->pods);
         list_init(&sandboxd->leftovers);
-        int r = network_view_init(sandboxd);
+        int r = forward_table_new(sandboxd);
+        if (r == 0)
+                r = network_view_init(sandboxd);
         if (r == 0)
                 r = pod_store_open(sandboxd, "/state/sandboxd.db", service_config(sandboxd->service)->boot_id);
         if (r > 0)
@@ -59,6 +68,7 @@ static void sandboxd_release(void *context)
                 return;
         recovery_free(sandboxd);
         leftovers_free(sandboxd);
+        forward_table_free(sandboxd);
         list_for_each_safe(i, n, &sandboxd->pods)
                 (void)pod_free(container_of(i, Pod, link));
         network_view_done(sandboxd);

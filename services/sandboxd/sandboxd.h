@@ -16,6 +16,7 @@ typedef struct Sandboxd {
         List pods;    /* Pod.link */
         struct NetworkView *network; /* owned; see network.c */
         List leftovers; /* Leftover.link; see leftover.c */
+        struct ForwardTable *forwards; /* owned; see forward.c */
         struct Recovery *recovery;   /* owned; NULL once READY */
 } Sandboxd;
 

@@ -228,6 +228,7 @@ int main(int argc, char **argv)
                 .handlers = handlers,
                 .context_size = sizeof(Setup),
                 .acquire = setup_acquire,
+                .on_child = connect_ended,
         };
         return hand_main(&spec, argc, argv);
 }

@@ -12,6 +12,7 @@
 
 typedef struct Setup {
         Hand *hand;
+        uint32_t n_connects; /* children of connect.c */
 } Setup;
 
 /* pods.c: what a pod's directory remembers, and what is there. */
@@ -51,6 +52,10 @@ int pod_status(const Setup *setup, const char *id, SetupMade *made, int *ret_pid
 /* Ends the init, removes pins, mounts and directories, whatever of them is there. 0 also if nothing was. */
 int pod_remove(const Setup *setup, const char *id, Refusal *refusal);
 int pod_list(const Setup *setup, uint32_t offset, SetupListed *listed);
+
+/* connect.c: setup_connect. connect_ended: of any child of the hand's that is not a request's. */
+int on_setup_connect(void *context, int edge_fd, HandRequest *request);
+void connect_ended(void *context, int pid, int status);
 
 /* files.c */
 int files_make(const Setup *setup, const SetupMake *make);
