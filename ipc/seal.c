@@ -2,17 +2,18 @@
 
 #include "ipc/seal.h"
 
+#include "lib/clock.h"
 #include <assert.h>
 #include <sodium.h>
 
-#define PERMIT_VERSION 1
+#define PERMIT_VERSION 2
 #define STATEMENT_VERSION 1
 
 static const char permit_magic[8] = {'B', 'H', 'P', 'E', 'R', 'M', 'I', 'T'};
 static const char statement_magic[8] = {'B', 'H', 'S', 'T', 'A', 'T', 'E', 'M'};
 
 /* Both travel as bytes and are compared as bytes: no hidden padding, the seal last. */
-_Static_assert(sizeof(Permit) == 1792 && offsetof(Permit, mac) == sizeof(Permit) - SEAL_MAC_BYTES, "layout of Permit");
+_Static_assert(sizeof(Permit) == 1800 && offsetof(Permit, mac) == sizeof(Permit) - SEAL_MAC_BYTES, "layout of Permit");
 _Static_assert(sizeof(Statement) == 4724 && offsetof(Statement, mac) == sizeof(Statement) - SEAL_MAC_BYTES,
                "layout of Statement");
 _Static_assert(SEAL_KEY_BYTES == crypto_auth_KEYBYTES && SEAL_MAC_BYTES == crypto_auth_BYTES, "sizes of libsodium");
@@ -33,6 +34,7 @@ void permit_seal(Permit *permit, const void *request, size_t n, const uint8_t ke
         memcpy(permit->magic, permit_magic, sizeof(permit_magic));
         permit->version = PERMIT_VERSION;
         memset(permit->padding, 0, sizeof(permit->padding));
+        permit->sealed_usec = clock_boottime_usec();
         randombytes_buf(permit->nonce, sizeof(permit->nonce));
         permit->request_length = (uint32_t)n;
         seal_hash(permit->request_hash, request, n);
@@ -63,6 +65,8 @@ int permit_check(const Permit *permit, PermitVerb verb, const uint8_t key[SEAL_K
                 return SEAL_E_FORGED;
         if (!seal_is_terminated(permit->image, sizeof(permit->image))) /* check: permit-image */
                 return SEAL_E_FORGED;
+        if (verb != PERMIT_VERB_PORT_FORWARD && clock_boottime_usec() - permit->sealed_usec > PERMIT_AGE_MAX_USEC) /* check: permit-age */
+                return SEAL_E_EXPIRED;
         return 0;
 }
 

@@ -13,6 +13,9 @@
 #define SEAL_HASH_BYTES 32 /* crypto_generichash (BLAKE2b) */
 #define SEAL_NONCE_BYTES 24
 #define SEAL_PATH_MAX 512
+/* How long a permit opens anything: longer than any request takes to reach its hand, so that a brain that is taken over later
+ * cannot use what it once carried. One for port forwarding holds as long as the session may, which is as long as its client stays. */
+#define PERMIT_AGE_MAX_USEC (UINT64_C(15) * 60 * 1000 * 1000)
 #define SEAL_LAYERS_MAX 128
 #define SEAL_PORTS_MAX (SEAL_PATH_MAX / 2)
 
@@ -38,8 +41,9 @@ enum {
 
 typedef struct Permit {
         char magic[8];    /* "BHPERMIT" */
-        uint32_t version; /* 1 */
+        uint32_t version; /* 2 */
         uint32_t verb;
+        uint64_t sealed_usec; /* clock_boottime_usec() */
         char id[ID_LENGTH + 1];
         char pod_id[ID_LENGTH + 1];
         uint8_t padding[2];
@@ -69,11 +73,11 @@ typedef struct Statement {
         uint8_t mac[SEAL_MAC_BYTES];
 } Statement;
 
-enum { SEAL_E_FORGED = 1, SEAL_E_MISMATCH };
+enum { SEAL_E_FORGED = 1, SEAL_E_MISMATCH, SEAL_E_EXPIRED };
 
-/* Fills hash, nonce and mac; the other members are the caller's. */
+/* Fills time, hash, nonce and mac; the other members are the caller's. */
 void permit_seal(Permit *permit, const void *request, size_t n, const uint8_t key[SEAL_KEY_BYTES]);
-/* The fixed part alone: magic, version, terminated strings, valid ids, mac. 0 or SEAL_E_FORGED. */
+/* The fixed part alone: magic, version, terminated strings, valid ids, age, mac. 0, SEAL_E_FORGED or SEAL_E_EXPIRED. */
 int permit_check(const Permit *permit, PermitVerb verb, const uint8_t key[SEAL_KEY_BYTES]);
 /* The request that travelled beside it is the one that was sealed. 0 or SEAL_E_MISMATCH. */
 int permit_check_request(const Permit *permit, const void *request, size_t n);

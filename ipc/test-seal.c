@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 #include "ipc/seal.h"
+#include "lib/clock.h"
 #include "lib/test.h"
 
 #include <sodium.h>
@@ -85,7 +86,7 @@ static void permit_content_is_checked(void)
                         test_fail("passes: %s", #change);                                                              \
         } while (0)
         REFUSED(p.magic[0] = 'X');
-        REFUSED(p.version = 2);
+        REFUSED(p.version = 1);
         REFUSED(p.verb = PERMIT_VERB_EXEC);
         REFUSED(p.id[0] = 0);
         REFUSED(p.id[3] = '/');
@@ -101,6 +102,34 @@ static void permit_content_is_checked(void)
         p.pod_id[0] = 0;
         permit_reseal(&p);
         assert_ok(permit_check(&p, PERMIT_VERB_UPDATE, key));
+}
+
+/* Also one from the future: nobody has sealed it. */
+static void permit_age_is_checked(void)
+{
+        static const struct {
+                PermitVerb verb;
+                uint64_t age_usec;
+                int wanted;
+        } cases[] = {
+                {PERMIT_VERB_CREATE_CONTAINER, PERMIT_AGE_MAX_USEC - 60 * USEC_PER_SEC, 0},
+                {PERMIT_VERB_CREATE_CONTAINER, PERMIT_AGE_MAX_USEC + 1, SEAL_E_EXPIRED},
+                {PERMIT_VERB_RUN_POD, PERMIT_AGE_MAX_USEC + 1, SEAL_E_EXPIRED},
+                {PERMIT_VERB_EXEC, PERMIT_AGE_MAX_USEC + 1, SEAL_E_EXPIRED},
+                {PERMIT_VERB_UPDATE, PERMIT_AGE_MAX_USEC + 1, SEAL_E_EXPIRED},
+                {PERMIT_VERB_PORT_FORWARD, PERMIT_AGE_MAX_USEC + 1, 0},
+                {PERMIT_VERB_CREATE_CONTAINER, -60 * USEC_PER_SEC, SEAL_E_EXPIRED},
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                Permit p = permit_sample();
+                p.verb = cases[i].verb;
+                permit_seal(&p, "request", 7, key);
+                p.sealed_usec -= cases[i].age_usec;
+                permit_reseal(&p);
+                if (permit_check(&p, cases[i].verb, key) != cases[i].wanted)
+                        test_fail("case %zu", i);
+        }
 }
 
 static void statement_reseal(Statement *s)
@@ -158,6 +187,7 @@ int main(void)
         TEST_RUN(permit_bits_are_sealed);
         TEST_RUN(permit_request_is_bound);
         TEST_RUN(permit_content_is_checked);
+        TEST_RUN(permit_age_is_checked);
         TEST_RUN(statement_is_sealed_and_checked);
         TEST_RUN(seal_ids_are_new);
         return 0;

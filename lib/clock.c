@@ -4,13 +4,23 @@
 
 #include <time.h>
 
-/* clock_gettime() cannot fail for these two clocks. */
-uint64_t clock_monotonic_usec(void)
+/* clock_gettime() cannot fail for these clocks. */
+static uint64_t clock_usec(clockid_t clock)
 {
         struct timespec now = {0};
 
-        (void)clock_gettime(CLOCK_MONOTONIC, &now);
+        (void)clock_gettime(clock, &now);
         return (uint64_t)now.tv_sec * USEC_PER_SEC + (uint64_t)now.tv_nsec / 1000;
+}
+
+uint64_t clock_monotonic_usec(void)
+{
+        return clock_usec(CLOCK_MONOTONIC);
+}
+
+uint64_t clock_boottime_usec(void)
+{
+        return clock_usec(CLOCK_BOOTTIME);
 }
 
 int64_t clock_realtime_nsec(void)

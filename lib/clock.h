@@ -11,3 +11,5 @@
 
 uint64_t clock_monotonic_usec(void);
 int64_t clock_realtime_nsec(void);
+/* Since the boot of the machine, sleep included: the same for every process of it. */
+uint64_t clock_boottime_usec(void);

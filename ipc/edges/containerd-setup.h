@@ -27,6 +27,7 @@ typedef struct SetupContainer {
 typedef struct RootfsPrepare {
         Permit permit;       /* CREATE_CONTAINER */
         Statement statement;
+        uint32_t padding; /* a Permit holds 64-bit words */
 } RootfsPrepare;
 
 /* The process must be in the container's cgroup. */

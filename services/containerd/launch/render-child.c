@@ -284,7 +284,7 @@ static int render_child_run(const RenderChild *child)
         json_t *json = NULL;
         const uint8_t *key = hand_permit_key(launch->hand);
         if (!key || permit_check(child->job->permit, kinds[kind].verb, key) != 0) {
-                (void)snprintf(child->text, child->text_size, "its permit is not gatewayd's");
+                (void)snprintf(child->text, child->text_size, "its permit is not gatewayd's, or is older than 15 minutes");
                 return RENDER_E_FORBIDDEN;
         }
         int r = kinds[kind].render(child, &render, &json);

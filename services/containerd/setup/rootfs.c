@@ -184,7 +184,7 @@ int rootfs_prepare(Setup *setup, const RootfsPrepare *verb, Refusal *refusal)
         const Permit *permit = &verb->permit;
         const Statement *statement = &verb->statement;
         if (permit_check(permit, PERMIT_VERB_CREATE_CONTAINER, hand_permit_key(setup->hand)) != 0)
-                return refusal_set(refusal, GRPC_STATUS_PERMISSION_DENIED, "rootfs_prepare: the permit is not gatewayd's");
+                return refusal_set(refusal, GRPC_STATUS_PERMISSION_DENIED, "rootfs_prepare: the permit is not gatewayd's, or is older than 15 minutes");
         if (statement_check(statement, hand_statement_key(setup->hand)) != 0)
                 return refusal_set(refusal, GRPC_STATUS_PERMISSION_DENIED,
                                    "container %s: the layer statement is not imaged's", permit->id);

@@ -96,7 +96,7 @@ static const char *cni_check(Cni *cni, const CniRun *run)
                 return "no such verb, or not a pod's id";
         if (run->verb == CNI_VERB_ADD && (!key || permit_check(&run->permit, PERMIT_VERB_RUN_POD, key) != 0 ||
                                           strcmp(run->permit.id, run->pod_id) != 0))
-                return "the permit is not one that gatewayd sealed for this pod";
+                return "the permit is not one that gatewayd sealed for this pod within the last 15 minutes";
         if (run->verb == CNI_VERB_ADD && (run->permit.flags & PERMIT_FLAG_HOST_NETWORK))
                 return "the permit says that it uses the host's network";
         snprintf(pin, sizeof(pin), "%sbh-%s", hand_config(cni->hand)->instance, run->pod_id);

@@ -89,7 +89,7 @@ static int setup_check(const Setup *setup, const SetupMake *make, Refusal *refus
 
         if (!key || permit_check(permit, PERMIT_VERB_RUN_POD, key) != 0)
                 return refusal_set(refusal, GRPC_STATUS_PERMISSION_DENIED,
-                                   "setup_make: the permit is not one that gatewayd sealed for a pod");
+                                   "setup_make: the permit is not one that gatewayd sealed for a pod within the last 15 minutes");
         if ((permit->flags & PERMIT_FLAG_HOST_PID) && (permit->flags & PERMIT_FLAG_POD_PID))
                 return refusal_set(refusal, GRPC_STATUS_INVALID_ARGUMENT,
                                    "pod %s: one process namespace, either the host's or its own", permit->id);
