@@ -413,6 +413,13 @@ static const Rule rules_pod[] = {
 };
 SET(pod);
 
+/* Layers with the owners of a user namespace, put together in a child. */
+static const Rule rules_idmap[] = {
+        ALLOW_IF("ioctl", 1, U32, 0xb703 /* NS_GET_NSTYPE */, "the pin of a pod's user namespace is one"),
+        ALLOW_IF("socketpair", 0, U32, AF_UNIX, "the child that mounts apart from the host hands over the overlay"),
+};
+SET(idmap);
+
 /* The shim: waits, hands out its fds when containerd comes back. */
 static const Rule rules_shim[] = {
         ALLOW("accept4", "containerd reconnects"),
@@ -441,7 +448,7 @@ const RuleSet *const rule_sets[POLICY_N][RULE_SETS_MAX] = {
                                        &set_drop, &set_processes, &set_pipes, &set_network_setup, &set_pod),
         [POLICY_CONTAINERD] = SETS(&set_loop, &set_files, &set_pipes, &set_pidfds),
         [POLICY_CONTAINERD_SETUP] = SETS(&set_files, &set_trees, &set_mounts, &set_namespaces, &set_fork, &set_restrict,
-                                         &set_drop, &set_processes, &set_pipes),
+                                         &set_drop, &set_processes, &set_pipes, &set_idmap),
         [POLICY_CONTAINERD_SHIM] = SETS(&set_shim, &set_terminal),
         [POLICY_LOGD] = SETS(&set_loop, &set_log_files, &set_pipes),
         [POLICY_FETCH_CHILD] = SETS(&set_loop, &set_network, &set_tied),

@@ -13,6 +13,7 @@
  * row 5 request cgroup_kill: SetupContainer -> - from A
  * row 6 request cgroup_read: SetupContainer -> CgroupRead from A
  * row 7 request rootfs_list: RootfsList -> RootfsListed from A states ANY
+ * row 8 request setup_probe: - -> SetupProbed from A states ANY
  */
 
 #include "ipc/seal.h"
@@ -57,3 +58,9 @@ typedef struct RootfsListed {
         uint32_t more;
         char ids[SETUP_ROOTFS_LIST_MAX][ID_LENGTH + 1];
 } RootfsListed;
+
+/* What the kernel and the file system of the store can, tried out. */
+typedef struct SetupProbed {
+        uint32_t has_userns; /* a root file system with mapped owners can be made */
+        char why[252];       /* else: what failed */
+} SetupProbed;

@@ -2,6 +2,7 @@
 #include "services/containerd/runtime-table.h"
 
 #include "ipc/edges/containerd-launch.rows.h"
+#include "ipc/edges/containerd-setup.rows.h"
 #include "ipc/edges/gatewayd-containerd.rows.h"
 #include "lib/clock.h"
 #include "lib/error.h"
@@ -13,7 +14,7 @@
 #define RUNTIME_PROBE_AGAIN_USEC (UINT64_C(5) * 1000000)
 #define RUNTIME_NAME_MAX 80
 
-enum { RUNTIME_PROBE, RUNTIME_N };
+enum { RUNTIME_SETUP, RUNTIME_PROBE, RUNTIME_N };
 static const Step runtime_steps[RUNTIME_N];
 
 /* "1.8.1", "1.1.5+ds1": the first three numbers. */
@@ -35,21 +36,60 @@ static bool runtime_version_numbers(const char *text, uint32_t ret[3])
         return true;
 }
 
-/* runc 1.1.0 and crun 1.4.0 know the mount option rro (their release notes). */
-bool runtime_version_has_recursive_readonly(const char *version)
-{
-        static const struct {
-                const char *prefix;
-                uint32_t major, minor;
-        } rows[] = {{"crun version ", 1, 4}, {"runc version ", 1, 1}};
+/* What is new enough: each row is a first version. */
+typedef struct RuntimeVersion {
+        const char *prefix;
+        uint32_t major, minor;
+} RuntimeVersion;
 
-        for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+static bool runtime_version_is_since(const char *version, const RuntimeVersion *rows, size_t n_rows)
+{
+        for (size_t i = 0; i < n_rows; i++) {
                 uint32_t numbers[3] = {0};
-                if (str_has_prefix(version, rows[i].prefix) &&
-                    runtime_version_numbers(version + strlen(rows[i].prefix), numbers))
+                if (str_has_prefix(version, rows[i].prefix) && runtime_version_numbers(version + strlen(rows[i].prefix), numbers))
                         return numbers[0] > rows[i].major || (numbers[0] == rows[i].major && numbers[1] >= rows[i].minor);
         }
         return false;
+}
+
+/* runc 1.1.0 and crun 1.4.0 know the mount option rro (their release notes). */
+bool runtime_version_has_recursive_readonly(const char *version)
+{
+        static const RuntimeVersion rows[] = {{"crun version ", 1, 4}, {"runc version ", 1, 1}};
+
+        return runtime_version_is_since(version, rows, ARRAY_SIZE(rows));
+}
+
+/* The owners are mapped before the runtime sees them, so joining is all that is asked of it: tried with crun 1.8 and runc 1.1. */
+bool runtime_version_has_userns(const char *version)
+{
+        static const RuntimeVersion rows[] = {{"crun version ", 1, 4}, {"runc version ", 1, 1}};
+
+        return runtime_version_is_since(version, rows, ARRAY_SIZE(rows));
+}
+
+static const Step *runtime_setup(Operation *operation)
+{
+        RuntimeTable *runtimes = container_of(operation, RuntimeTable, operation);
+
+        return operation_ask_flat(operation, runtimes->containerd->setup, ROW_CONTAINERD_SETUP_SETUP_PROBE, NULL, NULL, 0,
+                                  OPERATION_TIMEOUT_USEC);
+}
+
+static const Step *runtime_on_setup(Operation *operation, const Answer *answer)
+{
+        RuntimeTable *runtimes = container_of(operation, RuntimeTable, operation);
+
+        if (answer->outcome) {
+                log_warning("user namespaces cannot be probed: %s", answer->text);
+                return &runtime_steps[RUNTIME_PROBE];
+        }
+        const SetupProbed *probed = answer->frame->flat;
+        if (!probed->has_userns && (!runtimes->is_setup_probed || runtimes->has_userns))
+                log_info("no pods with user namespaces on this node: %.*s", (int)strnlen(probed->why, sizeof(probed->why)), probed->why);
+        runtimes->is_setup_probed = true;
+        runtimes->has_userns = probed->has_userns;
+        return &runtime_steps[RUNTIME_PROBE];
 }
 
 static const Step *runtime_probe_row(Operation *operation)
@@ -82,6 +122,7 @@ static const Step *runtime_on_probe_row(Operation *operation, const Answer *answ
         state->version[strcspn(state->version, "\n")] = '\0';
         state->has_recursive_readonly =
                 state->is_present && runtimes->has_mount_setattr && runtime_version_has_recursive_readonly(state->version);
+        state->has_userns = state->is_present && runtime_version_has_userns(state->version);
         if (!was_probed || was_present != state->is_present)
                 log_info("runtime %s: %s: %s%s", config->handler, config->path, state->is_present ? "" : "not usable: ",
                          state->version);
@@ -90,6 +131,7 @@ static const Step *runtime_on_probe_row(Operation *operation, const Answer *answ
 }
 
 static const Step runtime_steps[RUNTIME_N] = {
+        [RUNTIME_SETUP] = {.name = "user namespaces", .run = runtime_setup, .answered = runtime_on_setup},
         [RUNTIME_PROBE] = {.name = "probe", .run = runtime_probe_row, .answered = runtime_on_probe_row},
 };
 
@@ -113,7 +155,7 @@ int runtime_probe(Containerd *containerd)
         runtimes->is_probing = true;
         runtimes->operation = (Operation){.noun = "runtimes", .id = "", .base = containerd->base, .done = runtime_probe_done,
                                           .fail = containerd_fail, .fail_userdata = containerd};
-        int r = operation_run(&runtimes->operation, &runtime_steps[RUNTIME_PROBE]);
+        int r = operation_run(&runtimes->operation, &runtime_steps[RUNTIME_SETUP]);
         return r < 0 ? fold(r) : 0;
 }
 
@@ -135,6 +177,11 @@ int runtime_find(const Containerd *containerd, const char *handler)
 bool runtime_has_recursive_readonly(const Containerd *containerd, uint32_t row)
 {
         return row < CONFIG_RUNTIMES_MAX && containerd->runtimes.states[row].has_recursive_readonly;
+}
+
+bool runtime_has_userns(const Containerd *containerd, uint32_t row)
+{
+        return row < CONFIG_RUNTIMES_MAX && containerd->runtimes.has_userns && containerd->runtimes.states[row].has_userns;
 }
 
 static void runtime_fill_condition(const Containerd *containerd, Bulkhead__GatewaydContainerd__RuntimeStatusResponse *response,
@@ -213,6 +260,7 @@ int runtime_status_reply(Containerd *containerd, ReplyTo to)
                 handlers[i].name = i == 0 ? (char *)"" : (char *)containerd->config->runtimes[row].handler;
                 handlers[i].features = &features[i];
                 features[i].recursive_read_only_mounts = runtime_has_recursive_readonly(containerd, row);
+                features[i].user_namespaces = runtime_has_userns(containerd, row);
                 rows[response.n_handlers++] = &handlers[i];
         }
         response.handlers = rows;
@@ -222,7 +270,7 @@ int runtime_status_reply(Containerd *containerd, ReplyTo to)
         response.config_json = json_text(&json);
         r = reply_send(to, &response.base, NULL, 0);
         const RuntimeState *state = &containerd->runtimes.states[0];
-        if (r == 0 && !state->is_present && clock_monotonic_usec() - containerd->runtimes.probed_usec > RUNTIME_PROBE_AGAIN_USEC)
+        if (r == 0 && (!state->is_present || !containerd->runtimes.is_setup_probed) && clock_monotonic_usec() - containerd->runtimes.probed_usec > RUNTIME_PROBE_AGAIN_USEC)
                 r = runtime_probe(containerd);
         return r < 0 ? fold(r) : 0;
 }

@@ -14,6 +14,7 @@ typedef struct RuntimeState {
         bool is_present;
         char version[256]; /* the first line of --version; not present: why */
         bool has_recursive_readonly;
+        bool has_userns; /* joins a pinned user namespace */
 } RuntimeState;
 
 typedef struct RuntimeTable {
@@ -24,6 +25,8 @@ typedef struct RuntimeTable {
         bool is_probing;
         uint64_t probed_usec;   /* when the last round ended */
         bool has_mount_setattr; /* Linux 5.12 */
+        bool is_setup_probed;
+        bool has_userns;        /* containerd-setup made a root file system with mapped owners */
 } RuntimeTable;
 
 /* Asks containerd-launch about all of them. 0 or -errno. */
@@ -32,6 +35,10 @@ void runtime_done(Containerd *containerd);
 /* The row of a handler ("" is the first one), -1 if there is none. */
 int runtime_find(const Containerd *containerd, const char *handler);
 bool runtime_has_recursive_readonly(const Containerd *containerd, uint32_t row);
+/* The runtime joins user namespaces that others made, and the node can make what it then needs. */
+bool runtime_has_userns(const Containerd *containerd, uint32_t row);
+/* A version line of a runtime that is known to join user namespaces by their path. */
+bool runtime_version_has_userns(const char *version);
 /* A version line such as "crun version 1.8.1": the runtime is known to mount recursively read-only. */
 bool runtime_version_has_recursive_readonly(const char *version);
 

@@ -14,6 +14,21 @@
 #define SPEC_VOLUMES_MAX 64 /* what imaged and containerd-launch take */
 #define MOUNT_KIND(name) BULKHEAD__RUNTIME_SPEC__MOUNT_SPEC__KIND__##name
 
+static bool spec_map_is_equal(const Runtime__V1__IDMapping *a, const Runtime__V1__IDMapping *b)
+{
+        return a->host_id == b->host_id && a->container_id == b->container_id && a->length == b->length;
+}
+
+static bool spec_is_mapped_as_pod(const SpecInput *input, const Runtime__V1__Mount *mount)
+{
+        const Runtime__V1__UserNamespace *user = spec_userns(input);
+
+        if (mount->n_uidmappings == 0 && mount->n_gidmappings == 0)
+                return true;
+        return user && mount->n_uidmappings == 1 && mount->n_gidmappings == 1 &&
+               spec_map_is_equal(mount->uidmappings[0], user->uids[0]) && spec_map_is_equal(mount->gidmappings[0], user->gids[0]);
+}
+
 static int spec_check_mount(const SpecInput *input, const Runtime__V1__Mount *mount, Failure *failure)
 {
         const char *at = mount->container_path;
@@ -35,11 +50,12 @@ static int spec_check_mount(const SpecInput *input, const Runtime__V1__Mount *mo
                                    at, mount->host_path);
         if ((unsigned)mount->propagation > RUNTIME__V1__MOUNT_PROPAGATION__PROPAGATION_BIDIRECTIONAL)
                 return spec_refuse(input, failure, "mount at %.200s: propagation %d is unknown", at, (int)mount->propagation);
-        if (mount->n_uidmappings > 0 || mount->n_gidmappings > 0)
-                return failure_set(failure, GRPC_STATUS_UNIMPLEMENTED,
-                                   "container \"%.80s\": mount at %.200s: id mappings of a mount are not supported yet; use a "
-                                   "pod without a user namespace",
-                                   input->request->config->metadata->name, at);
+        if (!spec_is_mapped_as_pod(input, mount))
+                return spec_refuse(input, failure, "mount at %.200s: its uidMappings and gidMappings are not those of the pod's user "
+                                                   "namespace; give one of each, equal to the pod's, or none", at);
+        if (spec_userns(input) && mount->propagation == RUNTIME__V1__MOUNT_PROPAGATION__PROPAGATION_BIDIRECTIONAL)
+                return spec_refuse(input, failure, "mount at %.200s: propagation BIDIRECTIONAL in a pod with a user namespace: the "
+                                                   "kernel lets no mount of such a pod reach the host; use HOST_TO_CONTAINER", at);
         if (mount->n_mount_options > 0)
                 return failure_set(failure, GRPC_STATUS_UNIMPLEMENTED,
                                    "container \"%.80s\": mount at %.200s: mount_options are not supported; remove \"%.80s\"",
@@ -239,6 +255,7 @@ static int spec_mounts_add_requested(SpecBuild *build)
                 mount->readonly = asked->readonly;
                 mount->recursive_readonly = asked->recursive_read_only;
                 mount->propagation = (uint32_t)asked->propagation;
+                mount->mapped = asked->n_uidmappings > 0;
         }
         return 0;
 }

@@ -18,6 +18,9 @@ const Runtime__V1__LinuxContainerSecurityContext *spec_context(const SpecInput *
 const Runtime__V1__LinuxContainerResources *spec_resources(const SpecInput *input);
 const Runtime__V1__NamespaceOption *spec_namespace_options(const SpecInput *input);
 
+/* The user namespace of the request's pod, NULL if it names none. */
+const Runtime__V1__UserNamespace *spec_userns(const SpecInput *input);
+
 int spec_refuse(const SpecInput *input, Failure *failure, const char *format, ...) _printf_(3, 4); /* INVALID_ARGUMENT */
 int spec_refuse_memory(SpecBuild *build);
 

@@ -31,6 +31,15 @@ const Runtime__V1__NamespaceOption *spec_namespace_options(const SpecInput *inpu
         return context->namespace_options ? context->namespace_options : &none;
 }
 
+const Runtime__V1__UserNamespace *spec_userns(const SpecInput *input)
+{
+        const Runtime__V1__PodSandboxConfig *pod = input->request->sandbox_config;
+        const Runtime__V1__LinuxSandboxSecurityContext *context = pod && pod->linux ? pod->linux->security_context : NULL;
+        const Runtime__V1__UserNamespace *user = context && context->namespace_options ? context->namespace_options->userns_options : NULL;
+
+        return user && user->mode == RUNTIME__V1__NAMESPACE_MODE__POD && user->n_uids == 1 && user->n_gids == 1 ? user : NULL;
+}
+
 int spec_refuse(const SpecInput *input, Failure *failure, const char *format, ...)
 {
         const Runtime__V1__ContainerConfig *config = input->request->config;
@@ -100,6 +109,38 @@ static int spec_check_namespaces(const SpecInput *input, Failure *failure)
         return 0;
 }
 
+static bool spec_map_is_the_pods(const SpecInput *input, const Runtime__V1__UserNamespace *user)
+{
+        for (size_t i = 0; i < 2; i++) {
+                const Runtime__V1__IDMapping *map = i == 0 ? user->uids[0] : user->gids[0];
+                if (map->host_id != input->userns_host_id || map->length != input->userns_length)
+                        return false;
+        }
+        return true;
+}
+
+/* The pod was made with one map; whoever names another means another pod. A container that names none gets the pod's. */
+static int spec_check_userns(const SpecInput *input, Failure *failure)
+{
+        const Runtime__V1__NamespaceOption *options = spec_namespace_options(input);
+        const Runtime__V1__UserNamespace *user = options->userns_options, *of_pod = spec_userns(input);
+        bool has_userns = input->pod_namespaces & PERMIT_FLAG_USERNS;
+
+        if (!input->pod)
+                return 0;
+        if (has_userns != (of_pod != NULL) || (of_pod && !spec_map_is_the_pods(input, of_pod)))
+                return spec_refuse(input, failure, "userns_options of sandbox_config are not those that the pod was run with");
+        if (user && (user->mode == RUNTIME__V1__NAMESPACE_MODE__POD) != has_userns)
+                return spec_refuse(input, failure, "userns_options: the container says %s, its pod %s a user namespace; say the same",
+                                   has_userns ? "NODE" : "POD", has_userns ? "has" : "was run without");
+        if (user && has_userns && !spec_map_is_the_pods(input, user))
+                return spec_refuse(input, failure, "userns_options: its mapping is not the pod's (%u ids from %u on)",
+                                   input->userns_length, input->userns_host_id);
+        if (has_userns && options->pid == RUNTIME__V1__NAMESPACE_MODE__NODE)
+                return spec_refuse(input, failure, "pid namespace NODE in a pod with a user namespace: its /proc could not be mounted");
+        return 0;
+}
+
 /* Something that a person can read and type; it is part of texts, and of paths that kubelets make. */
 static bool spec_name_is_valid(const char *name)
 {
@@ -150,6 +191,8 @@ int spec_check_request(const SpecInput *input, Failure *failure)
         int r = spec_check_log_path(input, failure);
         if (r == 0)
                 r = spec_check_namespaces(input, failure);
+        if (r == 0)
+                r = spec_check_userns(input, failure);
         if (r == 0)
                 r = spec_check_mounts(input, failure);
         if (r == 0)

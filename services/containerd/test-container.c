@@ -333,6 +333,8 @@ static void test_versions(void)
         for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
                 if (runtime_version_has_recursive_readonly(rows[i].version) != rows[i].wanted)
                         test_fail("%s", rows[i].version);
+        assert_true(runtime_version_has_userns("crun version 1.8.1") && runtime_version_has_userns("runc version 1.1.5+ds1"));
+        assert_false(runtime_version_has_userns("runsc version release-1") || runtime_version_has_userns("crun version 1.3"));
 }
 
 static void test_json(void)

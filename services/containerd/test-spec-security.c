@@ -245,7 +245,7 @@ static void test_mounts_that_are_refused(void)
                 {"/a", "/h", 1, 1, 0, 0, 0, 0, 0, GRPC_STATUS_FAILED_PRECONDITION, "RROUnsupported: "},
                 {"/a", "", 1, 0, 0, 1, 1, 0, 0, GRPC_STATUS_UNIMPLEMENTED, "ImageVolumeMountFailed: "},
                 {"/a", "", 0, 0, 0, 1, 1, 0, 0, GRPC_STATUS_INVALID_ARGUMENT, "readonly"},
-                {"/a", "/h", 0, 0, 0, 1, 0, 1, 0, GRPC_STATUS_UNIMPLEMENTED, "id mappings"},
+                {"/a", "/h", 0, 0, 0, 1, 0, 1, 0, GRPC_STATUS_INVALID_ARGUMENT, "uidMappings"},
                 {"/a", "/h", 0, 0, 0, 1, 0, 0, 1, GRPC_STATUS_UNIMPLEMENTED, "mount_options"},
         };
 

@@ -27,6 +27,9 @@ typedef struct World {
         Runtime__V1__PodSandboxConfig pod;
         Runtime__V1__LinuxPodSandboxConfig pod_linux;
         Runtime__V1__LinuxSandboxSecurityContext pod_context;
+        Runtime__V1__NamespaceOption pod_options;
+        Runtime__V1__UserNamespace user_namespace;
+        Runtime__V1__IDMapping map, *maps[1];
         ImageConfig image;
         UserLookup user;
         SpecInput input;
@@ -73,6 +76,23 @@ static _unused_ void world_init(World *w)
                                .node_hostname = "node", .oom_score_adj_min = -500, .user_base = 1879048192,
                                .has_recursive_readonly = true};
         decode_arena_init(&w->arena, 64 * 1024 * 1024);
+}
+
+/* The pod has a user namespace: the lease says so, and so does the request. */
+static _unused_ void world_set_userns(World *w, uint32_t host_id, uint32_t length)
+{
+        runtime__v1__idmapping__init(&w->map);
+        runtime__v1__user_namespace__init(&w->user_namespace);
+        runtime__v1__namespace_option__init(&w->pod_options);
+        w->map.host_id = w->input.userns_host_id = host_id;
+        w->map.length = w->input.userns_length = length;
+        w->maps[0] = &w->map;
+        w->user_namespace.uids = w->user_namespace.gids = w->maps;
+        w->user_namespace.n_uids = w->user_namespace.n_gids = 1;
+        w->pod_options.userns_options = &w->user_namespace;
+        w->pod_context.namespace_options = &w->pod_options;
+        w->request.sandbox_config = &w->pod;
+        w->input.pod_namespaces |= PERMIT_FLAG_USERNS;
 }
 
 static _unused_ void world_done(World *w)

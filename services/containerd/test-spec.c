@@ -269,13 +269,70 @@ static void test_reserved_users(void)
                 world_init(&w);
                 uid.value = rows[i].uid;
                 w.context.run_as_user = &uid;
-                w.input.pod_namespaces = rows[i].base ? PERMIT_FLAG_USERNS : 0;
-                w.input.userns_host_id = rows[i].base;
-                w.input.userns_length = 65536;
+                if (rows[i].base)
+                        world_set_userns(&w, rows[i].base, 65536);
                 if (rows[i].refused)
                         world_refuse(&w, GRPC_STATUS_INVALID_ARGUMENT, "reserved");
                 else
                         world_compose(&w);
+                world_done(&w);
+        }
+}
+
+/* Who names a map names the pod's; volumes have it, or none. */
+static void test_user_namespaces(void)
+{
+        static const struct {
+                const char *word; /* NULL: it is made */
+                bool pod, pod_lies, container, other, node, host_pid, volume, other_volume, shared;
+        } rows[] = {
+                {NULL, .pod = true},
+                {NULL, .pod = true, .container = true},
+                {NULL, .pod = true, .container = true, .volume = true},
+                {"sandbox_config", .pod = true, .pod_lies = true},
+                {"mapping is not the pod's", .pod = true, .container = true, .other = true},
+                {"says NODE", .pod = true, .container = true, .node = true},
+                {"says POD", .container = true},
+                {NULL, .container = true, .node = true},
+                {"pid namespace NODE", .pod = true, .host_pid = true},
+                {"uidMappings", .pod = true, .volume = true, .other_volume = true},
+                {"uidMappings", .volume = true},
+                {"BIDIRECTIONAL", .pod = true, .volume = true, .shared = true},
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+                Runtime__V1__UserNamespace user = RUNTIME__V1__USER_NAMESPACE__INIT;
+                Runtime__V1__IDMapping map = RUNTIME__V1__IDMAPPING__INIT, *maps[] = {&map}, volume_map, *volume_maps[] = {&volume_map};
+                Runtime__V1__Mount mount = RUNTIME__V1__MOUNT__INIT, *mounts[] = {&mount};
+                World w;
+                world_init(&w);
+                if (rows[i].pod)
+                        world_set_userns(&w, 100000, 65536);
+                if (rows[i].pod_lies)
+                        w.input.userns_host_id = 300000;
+                map.host_id = rows[i].other ? 200000 : 100000;
+                map.length = 65536;
+                volume_map = map;
+                volume_map.length -= rows[i].other_volume;
+                user.mode = rows[i].node ? RUNTIME__V1__NAMESPACE_MODE__NODE : RUNTIME__V1__NAMESPACE_MODE__POD;
+                user.uids = user.gids = maps;
+                user.n_uids = user.n_gids = 1;
+                w.options.userns_options = rows[i].container ? &user : NULL;
+                if (rows[i].host_pid)
+                        w.options.pid = RUNTIME__V1__NAMESPACE_MODE__NODE;
+                mount.container_path = mount.host_path = (char *)"/v";
+                mount.propagation = rows[i].shared ? RUNTIME__V1__MOUNT_PROPAGATION__PROPAGATION_BIDIRECTIONAL
+                                                   : RUNTIME__V1__MOUNT_PROPAGATION__PROPAGATION_PRIVATE;
+                mount.uidmappings = mount.gidmappings = volume_maps;
+                mount.n_uidmappings = mount.n_gidmappings = 1;
+                w.config.mounts = mounts;
+                w.config.n_mounts = rows[i].volume;
+                if (rows[i].word)
+                        world_refuse(&w, GRPC_STATUS_INVALID_ARGUMENT, rows[i].word);
+                else
+                        world_compose(&w);
+                for (size_t k = 0; !rows[i].word && k < w.spec->n_mounts; k++)
+                        assert_eq_int(w.spec->mounts[k]->mapped, str_equal(w.spec->mounts[k]->destination, "/v"));
                 world_done(&w);
         }
 }
@@ -353,6 +410,7 @@ int main(void)
         TEST_RUN(test_user_choice);
         TEST_RUN(test_groups);
         TEST_RUN(test_reserved_users);
+        TEST_RUN(test_user_namespaces);
         TEST_RUN(test_namespaces);
         TEST_RUN(test_requests_that_are_refused);
         return 0;

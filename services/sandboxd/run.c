@@ -82,6 +82,14 @@ static int run_check_userns(const Runtime__V1__LinuxPodSandboxConfig *linux_conf
                 return refusal_set(refusal, GRPC_STATUS_INVALID_ARGUMENT, "its user namespace must be POD or NODE");
         if (userns->n_uids != 1 || userns->n_gids != 1)
                 return refusal_set(refusal, GRPC_STATUS_INVALID_ARGUMENT, "its user namespace must have exactly one mapping of uids and one of gids");
+        /* What belongs to the host's namespaces cannot be mounted by a user namespace's root: /sys, /proc, /dev/mqueue. */
+        const char *shared = options->network == RUNTIME__V1__NAMESPACE_MODE__NODE ? "network"
+                             : options->pid == RUNTIME__V1__NAMESPACE_MODE__NODE   ? "pid"
+                             : options->ipc == RUNTIME__V1__NAMESPACE_MODE__NODE   ? "ipc" : NULL;
+        if (shared)
+                return refusal_set(refusal, GRPC_STATUS_INVALID_ARGUMENT,
+                                   "a user namespace together with the node's %s namespace is not supported; give it a %s namespace of its own",
+                                   shared, shared);
         const Runtime__V1__IDMapping *uids = userns->uids[0], *gids = userns->gids[0];
         if (uids->host_id != gids->host_id || uids->container_id != gids->container_id || uids->length != gids->length)
                 return refusal_set(refusal, GRPC_STATUS_INVALID_ARGUMENT, "its mappings of uids and gids differ, which is not supported");

@@ -32,8 +32,9 @@ static int fuzz_host_devices(void *userdata, const char *path, RenderDeviceCallb
         return callback(callback_userdata, &device);
 }
 
-static int fuzz_host_directory(void *userdata, const char *path)
+static int fuzz_host_source(void *userdata, const char *path, uint32_t flags, uint32_t number, char real[RENDER_PATH_MAX])
 {
+        (void)str_copy(real, RENDER_PATH_MAX, path);
         return 0;
 }
 
@@ -41,7 +42,7 @@ static const RenderHost fuzz_host = {
         .profile = fuzz_host_profile,
         .target = fuzz_host_target,
         .devices = fuzz_host_devices,
-        .make_directory = fuzz_host_directory,
+        .source = fuzz_host_source,
 };
 static const ConfigCommon fuzz_common = {.state_dir = "/s", .runtime_dir = "/r"};
 static const ConfigContainerd fuzz_config = {.seccomp_dir = "/p"};

@@ -14,10 +14,12 @@
 #include "lib/clock.h"
 #include "lib/error.h"
 #include "lib/grpc-status.h"
+#include "lib/log.h"
 #include "services/containerd/launch/launch.h"
 #include "services/containerd/runtime/limits.h"
 #include "services/containerd/runtime/place.h"
 #include "services/containerd/runtime/runtime.h"
+#include "services/containerd/runtime/source.h"
 #include "services/containerd/runtime/spawn.h"
 #include "services/containerd/shim/shim-start.h"
 
@@ -86,6 +88,8 @@ static int launch_shim(const Launch *launch, const ShimStart *start, int edge_fd
         if (r == 0)
                 r = wire_receive(pair[0], true, &frame);
         (void)close(pair[0]);
+        if (!start->is_exec && source_drop(launch->common, start->id) < 0) /* the runtime has mounted them; what is left goes with the directory */
+                log_warning("%s: %s", start->id, error_trace());
         const ShimReport *report = (const void *)frame.payload;
         if (r != 0 || frame.header.length != sizeof(*report))
                 return verdict_set(verdict, GRPC_STATUS_INTERNAL, "%s: its shim ended without a word; remove it", start->id);

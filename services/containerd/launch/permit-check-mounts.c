@@ -28,6 +28,26 @@ static bool permit_check_bind_is_within(const MountSpec *asked, const Runtime__V
                asked->propagation <= (uint32_t)mount->propagation;
 }
 
+/* Mapped owners let the container's root act on files of the host's root: only as asked, and only as the pod's own map says. */
+static bool permit_check_map(const PermitCheck *check, const MountSpec *asked, const Runtime__V1__Mount *mount)
+{
+        const RuntimeSpec *spec = check->spec;
+        if (mount->n_uidmappings == 0 && mount->n_gidmappings == 0)
+                return !asked->mapped;
+        if (!asked->mapped || mount->n_uidmappings != 1 || mount->n_gidmappings != 1 || !(spec->namespaces & PERMIT_FLAG_USERNS))
+                return false;
+        const Runtime__V1__IDMapping *maps[] = {mount->uidmappings[0], mount->gidmappings[0]};
+        for (size_t i = 0; i < ARRAY_SIZE(maps); i++)
+                if (maps[i]->container_id != 0 || maps[i]->host_id != spec->userns_host_id || maps[i]->length != spec->userns_length)
+                        return false;
+        return true;
+}
+
+bool permit_check_host_path(bool allow_host_paths, const char *path)
+{
+        return allow_host_paths || path_clean_is_beneath(path, PERMIT_CHECK_KUBELET_PODS);
+}
+
 static int permit_check_bind(PermitCheck *check, const MountSpec *asked)
 {
         const Runtime__V1__ContainerConfig *config = check->request->config;
@@ -58,10 +78,10 @@ static int permit_check_bind(PermitCheck *check, const MountSpec *asked)
             (!asked->readonly || asked->propagation != RUNTIME__V1__MOUNT_PROPAGATION__PROPAGATION_PRIVATE))
                 return permit_check_refuse(check, "mounts %s: recursive_read_only needs readonly and private propagation",
                                            asked->destination);
-        if (at->n_uidmappings > 0 || at->n_gidmappings > 0)
-                return permit_check_refuse(check, "mounts %s: id mappings of a mount are not supported; remove uidMappings and "
-                                                  "gidMappings", asked->destination);
-        if (!check->allow_host_paths && !path_clean_is_beneath(host_path, PERMIT_CHECK_KUBELET_PODS))
+        if (!permit_check_map(check, asked, at))
+                return permit_check_refuse(check, "mounts %s: mapped %d: the request's uidMappings and gidMappings of it are not the "
+                                                  "pod's user namespace", asked->destination, asked->mapped);
+        if (!permit_check_host_path(check->allow_host_paths, host_path))
                 return permit_check_refuse(check, "mounts host_path %s: this node's policy allows no host paths "
                                                   "(containerd.allow_host_paths in its configuration)", asked->host_path);
         return 0;

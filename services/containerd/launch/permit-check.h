@@ -37,6 +37,9 @@ int permit_check_refuse(PermitCheck *check, const char *format, ...) _printf_(2,
 const Runtime__V1__LinuxContainerSecurityContext *permit_check_context(const PermitCheck *check); /* never NULL */
 bool permit_check_is_privileged(const PermitCheck *check); /* the request says so, and the node allows it */
 
+/* May this host path (clean, or as the kernel writes it) be mounted on a node with this policy? */
+bool permit_check_host_path(bool allow_host_paths, const char *path);
+
 /* The seccomp profile that the request asks for, from the new or the deprecated field: mode and path (borrowed, "" unless
  * LOCALHOST). False if the deprecated field holds something unknown. */
 bool permit_check_seccomp_of(const Runtime__V1__LinuxContainerSecurityContext *context,

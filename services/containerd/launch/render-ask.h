@@ -12,7 +12,7 @@ enum {
         RENDER_ASK_PROFILE = 1, /* a path beneath seccomp_dir; answer: the open file */
         RENDER_ASK_RECORD,      /* a container's id; answer: its exit record's file */
         RENDER_ASK_DEVICES,     /* a path; answers: one frame per device node there or below, then one without */
-        RENDER_ASK_DIRECTORY,   /* a path; made if it does not exist */
+        RENDER_ASK_SOURCE,      /* a path, SOURCE_* flags (runtime/source.h), a number; answer: where it really is */
         RENDER_ASK_DONE,        /* outcome and text; no answer */
 };
 
@@ -24,6 +24,7 @@ enum {
 
 typedef struct RenderAsk {
         int32_t outcome; /* of DONE */
+        uint32_t flags, number;
         char text[RENDER_PATH_MAX];
 } RenderAsk;
 

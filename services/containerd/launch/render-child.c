@@ -123,9 +123,19 @@ static int render_child_devices(void *userdata, const char *path, RenderDeviceCa
         return r < 0 ? r : failed;
 }
 
-static int render_child_directory(void *userdata, const char *path)
+static int render_child_source(void *userdata, const char *path, uint32_t flags, uint32_t number, char real[RENDER_PATH_MAX])
 {
-        return render_child_question(userdata, RENDER_ASK_DIRECTORY, path, NULL);
+        const RenderChild *child = userdata;
+        RenderAsk ask = {.flags = flags, .number = number};
+        RenderAnswer answer;
+        if (!str_copy(ask.text, sizeof(ask.text), path))
+                return -ENAMETOOLONG;
+        if (wire_send(child->ask_fd, RENDER_ASK_SOURCE, 0, 0, &ask, sizeof(ask), NULL, 0) != 0)
+                return -EPIPE;
+        int r = render_child_hear(child->ask_fd, &answer, NULL);
+        if (r == 0)
+                memcpy(real, answer.path, RENDER_PATH_MAX);
+        return r;
 }
 
 static int render_child_read(const RenderChild *child, int fd, const char *what, uint8_t **ret, size_t *ret_n)
@@ -276,7 +286,7 @@ static int render_child_run(const RenderChild *child)
                 .profile = render_child_profile,
                 .target = render_child_target,
                 .devices = render_child_devices,
-                .make_directory = render_child_directory,
+                .source = render_child_source,
                 .userdata = (void *)(uintptr_t)child,
         };
         Render render = {.common = launch->common, .config = launch->config, .facts = child->facts, .host = &host};

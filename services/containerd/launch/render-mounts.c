@@ -7,6 +7,7 @@
 #include "services/containerd/launch/render.h"
 
 #include "services/containerd/launch/path-clean.h"
+#include "services/containerd/runtime/source.h"
 
 #include <stdio.h>
 
@@ -76,6 +77,33 @@ static int render_bind(json_t *mounts, const MountSpec *mount, const char *sourc
         return render_append(mounts, mount, "bind", source, options);
 }
 
+/* Of a container in a user namespace the runtime mounts with that namespace's rights, which may not walk the path, and older ones
+ * cannot map owners: there it mounts from a copy. What a host path leads to is asked for once, so that what is mounted is what
+ * the node's policy was asked about. */
+static int render_source(Render *render, json_t *mounts, const MountSpec *mount, const char *path, uint32_t flags)
+{
+        const RuntimeSpec *spec = render->spec;
+        char real[RENDER_PATH_MAX], copy[CONFIG_PATH_MAX + ID_LENGTH + 48];
+        bool is_copied = spec->namespaces & PERMIT_FLAG_USERNS;
+        flags |= is_copied ? SOURCE_CLONE | (mount->mapped ? SOURCE_MAP : 0) : 0;
+        int r = render->host->source(render->host->userdata, path, flags, render->n_copies, real);
+        if (r == -EINVAL && flags & SOURCE_MAP)
+                return render_refuse(render, "host path %.200s for %.200s: a file system there cannot give its files the owners of the "
+                                             "pod's user namespace (an id-mapped mount); use one that can, or a pod without a user "
+                                             "namespace", path, mount->destination);
+        if (r < 0)
+                return render_refuse(render, "host path %.200s for %.200s: it does not exist and cannot be made, or cannot be mounted: %s",
+                                     path, mount->destination, strerror(-r));
+        if (flags & SOURCE_MAKE && !permit_check_host_path(render->config->allow_host_paths, real))
+                return render_forbid(render, "host path %.200s: it leads to %.200s, and this node's policy allows no host paths "
+                                             "(containerd.allow_host_paths in its configuration)", path, real);
+        if (!is_copied)
+                return render_bind(mounts, mount, real, NULL);
+        (void)snprintf(copy, sizeof(copy), "%s/containers/%s/mounts/%u", render->common->runtime_dir, spec->container_id,
+                       render->n_copies++);
+        return render_bind(mounts, mount, copy, NULL);
+}
+
 /* What lies in the pod's or the container's own directories. */
 static int render_own(Render *render, json_t *mounts, const MountSpec *mount)
 {
@@ -99,7 +127,8 @@ static int render_own(Render *render, json_t *mounts, const MountSpec *mount)
                                              mount->destination, RENDER_VOLUMES_MAX);
                 (void)snprintf(source, sizeof(source), "%s/writable/%s/volumes/%u", render->common->state_dir,
                                spec->container_id, mount->volume);
-                return render_bind(mounts, mount, source, NULL);
+                return spec->namespaces & PERMIT_FLAG_USERNS ? render_source(render, mounts, mount, source, 0)
+                                                             : render_bind(mounts, mount, source, NULL);
         case MOUNT_KIND(BIND):
         case MOUNT_KIND(PROC):
         case MOUNT_KIND(SYSFS):
@@ -114,15 +143,6 @@ static int render_own(Render *render, json_t *mounts, const MountSpec *mount)
         }
 }
 
-static int render_host_path(Render *render, json_t *mounts, const MountSpec *mount)
-{
-        int r = render->host->make_directory(render->host->userdata, mount->host_path);
-        if (r < 0)
-                return render_refuse(render, "host path %.200s for %.200s: it does not exist and cannot be made: %s",
-                                     mount->host_path, mount->destination, strerror(-r));
-        return render_bind(mounts, mount, mount->host_path, NULL);
-}
-
 int render_mounts(Render *render, json_t *mounts, const char **ret_propagation)
 {
         uint32_t propagation = 0;
@@ -135,7 +155,7 @@ int render_mounts(Render *render, json_t *mounts, const char **ret_propagation)
                 if (k < ARRAY_SIZE(render_file_systems))
                         r = render_file_system(render, mounts, mount, k);
                 else if (mount->kind == MOUNT_KIND(BIND))
-                        r = render_host_path(render, mounts, mount);
+                        r = render_source(render, mounts, mount, mount->host_path, SOURCE_MAKE);
                 else
                         r = render_own(render, mounts, mount);
                 if (r)

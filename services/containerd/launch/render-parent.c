@@ -16,6 +16,7 @@
 #include "services/containerd/launch/render-ask.h"
 #include "services/containerd/runtime/host.h"
 #include "services/containerd/runtime/place.h"
+#include "services/containerd/runtime/source.h"
 
 static int render_answer(int ask_fd, uint16_t kind, const RenderAnswer *answer, int fd)
 {
@@ -31,8 +32,9 @@ static int render_answer_device(void *userdata, const char *path, const struct s
 
 /* Asked about the host by the child that has checked the permit; 1 when it is done. What it can have done here, the config.json that
  * it writes could have the runtime do as well: it sees device numbers, a profile of the operator's, the exit record of a
- * container; it has a directory made. */
-static int render_serve(const Launch *launch, int ask_fd, WireFrame *frame, RenderAsk *ret_done)
+ * container; it has a directory made, or a copy of a host path put where the runtime can mount it from, with the owners of this
+ * pod's user namespace. */
+static int render_serve(const Launch *launch, const RenderJob *job, int ask_fd, WireFrame *frame, RenderAsk *ret_done)
 {
         RenderAsk *ask = (void *)frame->payload;
         RenderAnswer answer = {0};
@@ -50,8 +52,9 @@ static int render_serve(const Launch *launch, int ask_fd, WireFrame *frame, Rend
         case RENDER_ASK_DEVICES:
                 answer.result = host_walk_devices(ask->text, render_answer_device, &ask_fd);
                 break;
-        case RENDER_ASK_DIRECTORY:
-                answer.result = host_make_directory(ask->text);
+        case RENDER_ASK_SOURCE:
+                memcpy(answer.path, ask->text, sizeof(ask->text));
+                answer.result = source_prepare(launch->common, job->permit, answer.path, ask->flags, ask->number);
                 break;
         case RENDER_ASK_DONE:
                 *ret_done = *ask;
@@ -63,13 +66,13 @@ static int render_serve(const Launch *launch, int ask_fd, WireFrame *frame, Rend
 }
 
 /* The child has a limit of processor time: it asks, or ends. */
-static int render_talk(const Launch *launch, int ask_fd, RenderAsk *ret_done)
+static int render_talk(const Launch *launch, const RenderJob *job, int ask_fd, RenderAsk *ret_done)
 {
         int r = 0;
         while (r == 0) {
                 _cleanup_(wire_frame_done) WireFrame frame = WIRE_FRAME_NULL;
                 r = wire_receive(ask_fd, false, &frame);
-                r = r == 0 ? render_serve(launch, ask_fd, &frame, ret_done) : error_origin(-EPIPE);
+                r = r == 0 ? render_serve(launch, job, ask_fd, &frame, ret_done) : error_origin(-EPIPE);
         }
         return r < 0 ? fold(r) : 0;
 }
@@ -91,7 +94,7 @@ int render_run(const Launch *launch, const RenderJob *job, const char *path, Ver
                 render_child(launch, job, pair[1], result_fd);
         }
         (void)close(pair[1]);
-        int r = pid < 0 ? error_origin(-EAGAIN) : render_talk(launch, pair[0], &done);
+        int r = pid < 0 ? error_origin(-EAGAIN) : render_talk(launch, job, pair[0], &done);
         (void)close(pair[0]);
         (void)waitpid(pid, &status, 0);
         if (r < 0 || status != 0 || done.outcome < 0)

@@ -31,7 +31,8 @@ typedef struct RenderHost {
         int (*profile)(void *userdata, const char *path, char **ret_text, size_t *ret_n);
         int (*target)(void *userdata, const char *id, int *ret_pid);
         int (*devices)(void *userdata, const char *path, RenderDeviceCallback callback, void *callback_userdata);
-        int (*make_directory)(void *userdata, const char *path);
+        /* flags: SOURCE_*; real: where the path leads. */
+        int (*source)(void *userdata, const char *path, uint32_t flags, uint32_t number, char real[RENDER_PATH_MAX]);
         void *userdata;
 } RenderHost;
 
@@ -41,6 +42,7 @@ typedef struct Render {
         const RuntimeSpec *spec;
         const RenderFacts *facts;
         const RenderHost *host;
+        uint32_t n_copies;              /* of sources, made so far */
         char text[PERMIT_CHECK_TEXT_MAX]; /* why it was refused */
 } Render;
 

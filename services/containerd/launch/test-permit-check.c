@@ -322,9 +322,32 @@ static void test_mounts(void)
         fixture_refused("/data");
         fixture_init(&f);
         Runtime__V1__IDMapping mapping = RUNTIME__V1__IDMAPPING__INIT, *mappings[] = {&mapping};
-        f.mount.uidmappings = mappings;
-        f.mount.n_uidmappings = 1;
-        fixture_refused("id mappings");
+        /* Owners are mapped as asked, when asked, and by the pod's own map. */
+        Runtime__V1__UserNamespace user = RUNTIME__V1__USER_NAMESPACE__INIT;
+        mapping.host_id = 100000;
+        mapping.length = 65536;
+        user.uids = user.gids = mappings;
+        user.n_uids = user.n_gids = 1;
+        for (size_t i = 0; i < 5; i++) {
+                Runtime__V1__IDMapping other = mapping, *others[] = {&other, &other};
+                f.pod_namespaces.userns_options = &user;
+                f.spec.namespaces = PERMIT_FLAG_USERNS;
+                f.spec.userns_host_id = 100000;
+                f.spec.userns_length = 65536;
+                f.mount.uidmappings = f.mount.gidmappings = others;
+                f.mount.n_uidmappings = f.mount.n_gidmappings = i == 1 ? 0 : i == 2 ? 2 : 1;
+                f.bind.mapped = i != 3;
+                other.host_id = i == 4 ? 0 : 100000;
+                if (i == 0)
+                        fixture_allowed();
+                else
+                        fixture_refused("uidMappings");
+                fixture_init(&f);
+        }
+        f.mount.uidmappings = f.mount.gidmappings = mappings;
+        f.mount.n_uidmappings = f.mount.n_gidmappings = 1;
+        f.bind.mapped = true;
+        fixture_refused("uidMappings"); /* and the pod has no user namespace */
         fixture_init(&f);
         f.check.allow_host_paths = false;
         fixture_refused("policy");

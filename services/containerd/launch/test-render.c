@@ -5,6 +5,7 @@
 
 #include "services/containerd/launch/path-clean.h"
 #include "services/containerd/launch/test-fixture.h"
+#include "services/containerd/runtime/source.h"
 
 #include <fcntl.h>
 #include <sys/resource.h>
@@ -44,8 +45,11 @@ static int host_devices(void *userdata, const char *path, RenderDeviceCallback c
         return r == 0 && str_equal(path, "/dev") ? callback(callback_userdata, &device) : r;
 }
 
-static int host_directory(void *userdata, const char *path)
+static int host_source(void *userdata, const char *path, uint32_t flags, uint32_t number, char real[RENDER_PATH_MAX])
 {
+        (void)snprintf(real, RENDER_PATH_MAX, "%s", str_equal(path, "/link") ? "/srv/behind" : path);
+        if (str_equal(path, "/proc") && flags & SOURCE_MAP)
+                return -EINVAL;
         return str_equal(path, "/unmakeable") ? -EROFS : 0;
 }
 
@@ -53,10 +57,10 @@ static const RenderHost host = {
         .profile = host_profile,
         .target = host_target,
         .devices = host_devices,
-        .make_directory = host_directory,
+        .source = host_source,
 };
 static const ConfigCommon common = {.state_dir = "/var/lib/bulkhead", .runtime_dir = "/run/bulkhead"};
-static ConfigContainerd config = {.seccomp_dir = "/var/lib/kubelet/seccomp", .oom_score_adj_min = -500};
+static ConfigContainerd config = {.allow_host_paths = true, .seccomp_dir = "/var/lib/kubelet/seccomp", .oom_score_adj_min = -500};
 static RenderFacts facts;
 static Render render;
 
@@ -246,6 +250,46 @@ static void test_namespaces(void)
         assert_true(namespace_of(json, "uts"));
         json_decref(json);
         render_init();
+}
+
+static const char *source_of(const json_t *json, const char *destination)
+{
+        size_t i;
+        json_t *mount;
+        json_array_foreach(json_object_get(json, "mounts"), i, mount)
+                if (str_equal(json_string_value(json_object_get(mount, "destination")), destination))
+                        return json_string_value(json_object_get(mount, "source"));
+        return "";
+}
+
+/* The runtime is told where a path leads, and in a user namespace it mounts from copies. */
+static void test_sources(void)
+{
+        f.bind.host_path = TEXT("/link");
+        json_t *json = rendered();
+        assert_eq_str(source_of(json, "/data"), "/srv/behind");
+        json_decref(json);
+        config.allow_host_paths = false;
+        json = NULL;
+        assert_eq_int(render_config(&render, &json), RENDER_E_FORBIDDEN);
+        assert_true(strstr(render.text, "/srv/behind") && strstr(render.text, "policy"));
+        config.allow_host_paths = true;
+
+        render_init();
+        f.spec.namespaces = PERMIT_FLAG_USERNS;
+        f.spec.userns_host_id = 200000;
+        f.spec.userns_length = 65536;
+        f.proc.kind = MOUNT_KIND(VOLUME);
+        f.proc.destination = TEXT("/volume");
+        json = rendered();
+        assert_eq_str(source_of(json, "/volume"), "/run/bulkhead/containers/" FIXTURE_ID "/mounts/0");
+        assert_eq_str(source_of(json, "/data"), "/run/bulkhead/containers/" FIXTURE_ID "/mounts/1");
+        json_decref(json);
+        render_init();
+        f.spec.namespaces = PERMIT_FLAG_USERNS;
+        f.bind.host_path = TEXT("/proc");
+        f.bind.mapped = true;
+        render_refused("id-mapped");
 }
 
 static void test_clamps(void)
@@ -536,6 +580,7 @@ int main(void)
         TEST_RUN(test_golden);
         render_init();
         TEST_RUN(test_namespaces);
+        TEST_RUN(test_sources);
         TEST_RUN(test_clamps);
         TEST_RUN(test_env);
         TEST_RUN(test_refusals);

@@ -39,19 +39,3 @@ int host_walk_devices(char *path, HostDeviceCallback callback, void *userdata)
                 (void)fts_close(tree);
         return r;
 }
-
-int host_make_directory(char *path)
-{
-        struct stat st;
-        for (char *p = path + 1; stat(path, &st) < 0; p++) {
-                p += strcspn(p, "/");
-                char end = *p;
-                *p = '\0';
-                if (*path != '/' || (mkdir(path, 0755) < 0 && errno != EEXIST))
-                        return negative_errno();
-                *p = end;
-                if (end == '\0')
-                        break;
-        }
-        return 0;
-}

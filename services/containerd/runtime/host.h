@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What of the host a container's request may name, found by path: device nodes, host directories, an operator's files. libc only. */
+/* What of the host a container's request may name, found by path: device nodes, an operator's files. libc only. */
 
 #include "lib/base.h"
 #include <sys/stat.h>
@@ -14,6 +14,3 @@ int host_open_beneath(const char *directory, const char *path, int *ret_fd);
  * first negative return. */
 typedef int (*HostDeviceCallback)(void *userdata, const char *path, const struct stat *st);
 int host_walk_devices(char *path, HostDeviceCallback callback, void *userdata);
-
-/* mkdir -p, 0755. Kubelets rely on it: a host path that does not exist becomes a directory. path is changed on the way. */
-int host_make_directory(char *path);

@@ -30,6 +30,7 @@ static const struct {
         [PLACE_SHIM] = {"shims", ".sock", 0700, ID_LENGTH},
         [PLACE_CONSOLE] = {"shims", ".tty", 0700, 16}, /* a socket's address has 108 bytes, and the runtime takes no fd */
         [PLACE_OCI] = {"oci", "", 0700, ID_LENGTH},
+        [PLACE_USERNS] = {"ns", "/user", 0711, ID_LENGTH},
 };
 
 void place_path(char to[PLACE_PATH_MAX], const ConfigCommon *common, Place place, const char *id, const char *suffix)

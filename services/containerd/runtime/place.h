@@ -16,6 +16,7 @@ typedef enum Place {
         PLACE_SHIM,      /* <runtime_dir>/shims/<id>.sock */
         PLACE_CONSOLE,   /* <runtime_dir>/shims/<id>.tty, while the runtime sends its terminal */
         PLACE_OCI,       /* <runtime_dir>/oci/<id>: the runtime's own state */
+        PLACE_USERNS,    /* <runtime_dir>/ns/<pod id>/user: sandboxd-setup's pin */
         PLACE_N
 } Place;
 

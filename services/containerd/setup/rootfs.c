@@ -14,6 +14,7 @@
 
 #include "lib/error.h"
 #include "lib/grpc-status.h"
+#include "services/containerd/runtime/source.h"
 #include "services/containerd/setup/setup.h"
 
 #define ROOTFS_OPTIONS_MAX 4096 /* mount(2) takes one page */
@@ -228,7 +229,10 @@ int rootfs_prepare(Setup *setup, const RootfsPrepare *verb, Refusal *refusal)
                                            "again", permit->id);
                 if (target_fd < 0)
                         return error_origin(negative_errno());
-                r = rootfs_mount(setup, statement, upper_fd, work_fd, target_fd);
+                r = userns ? idmap_rootfs(setup, permit, statement, target_fd, refusal)
+                           : rootfs_mount(setup, statement, upper_fd, work_fd, target_fd);
+                if (r > 0)
+                        return r;
                 if (r == -ENOENT)
                         return refusal_set(refusal, GRPC_STATUS_FAILED_PRECONDITION,
                                            "container %s: a layer of image %.200s is missing in the store; pull the image "
@@ -259,6 +263,9 @@ int rootfs_remove(Setup *setup, const char *id, Refusal *refusal)
         if (r < 0)
                 return refusal_set(refusal, GRPC_STATUS_INTERNAL, "container %s: its root file system cannot be unmounted: %s", id,
                                    strerror(-r));
+        r = source_drop(hand_config(setup->hand), id); /* of a launch that was killed */
+        if (r < 0)
+                return refusal_set(refusal, GRPC_STATUS_INTERNAL, "container %s: its mounts cannot be unmounted: %s", id, strerror(-r));
         static const char *const files[] = {"permit", "permit.new", "config.json", "pid"};
         for (size_t i = 0; i < ARRAY_SIZE(files); i++)
                 if (unlinkat(dir_fd, files[i], 0) < 0 && errno != ENOENT)

@@ -33,6 +33,14 @@ int rootfs_list(Setup *setup, uint32_t offset, RootfsListed *listed, Refusal *re
 /* The permit that rootfs_prepare() checked and kept. */
 int rootfs_permit(Setup *setup, const char *id, Permit *permit, Refusal *refusal);
 
+/* idmap.c: the user namespace of the permit's pod, whose map is the permit's. The caller owns ret. */
+int idmap_open(Setup *setup, const Permit *permit, int *ret_fd, Refusal *refusal);
+/* The overlay of a container in a user namespace, on the directory target_fd. */
+int idmap_rootfs(Setup *setup, const Permit *permit, const Statement *statement, int target_fd, Refusal *refusal);
+
+/* Can this node do that? Tries it, with the store's own file system, and leaves nothing. */
+int idmap_probe(Setup *setup, SetupProbed *probed);
+
 int log_file_open(Setup *setup, const char *id, int *ret_fd, Refusal *refusal);
 
 int cgroup_kill(Setup *setup, const char *id, Refusal *refusal);
