@@ -86,7 +86,7 @@ typedef struct ConfigContainerd { /* for containerd, containerd-setup and contai
         uint32_t n_runtimes;
         uint32_t systemd_cgroups; /* bool */
         ConfigRuntime runtimes[CONFIG_RUNTIMES_MAX];
-        char seccomp_dir[CONFIG_PATH_MAX]; /* root-owned: Localhost profiles must lie beneath; "/" for any */
+        char seccomp_dir[CONFIG_PATH_MAX]; /* Localhost profiles must lie beneath; "/": wherever the request says */
         char log_root[CONFIG_PATH_MAX];    /* log files must lie beneath; "/" for any */
         char cgroup_root[CONFIG_PATH_MAX]; /* where the v2 hierarchy is mounted */
         char shims_cgroup[CONFIG_PATH_MAX]; /* below it: each shim has a cgroup there */

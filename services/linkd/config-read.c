@@ -370,7 +370,7 @@ static void config_set_defaults(LinkdConfig *c)
                 .cni = {.conf_dir = "/etc/cni/net.d", .bin_dirs = {"/opt/cni/bin", "/usr/lib/cni"}, .n_bin_dirs = 2,
                         .timeout_sec = 60},
                 .containerd = {.n_runtimes = 2, .runtimes = {{"crun", "/usr/bin/crun"}, {"runc", "/usr/sbin/runc"}},
-                               .seccomp_dir = "/var/lib/kubelet/seccomp", .log_root = "/", .allow_privileged = 1,
+                               .seccomp_dir = "/", .log_root = "/", .allow_privileged = 1,
                                .allow_host_paths = 1},
         };
 }

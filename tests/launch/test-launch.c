@@ -456,7 +456,8 @@ static void test_seccomp(void)
         snprintf(path, sizeof(path), "%s/mkdir.json", section.seccomp_dir);
         assert_ok(stage_run("d=%s; rm -rf $d; mkdir -p $d; echo '{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":"
                             "[\"mkdir\"],\"action\":\"SCMP_ACT_ERRNO\"}]}' >$d/mkdir.json; ln -s mkdir.json $d/link.json; "
-                            "echo '{' >$d/bad.json", section.seccomp_dir));
+                            "echo '{' >$d/bad.json; mkfifo $d/fifo; cp $d/mkdir.json $d/../outside.json; "
+                            "ln -s ../outside.json $d/out.json", section.seccomp_dir));
         box_init(&box, &host, "mkdir /d; echo $?; grep Seccomp: /proc/self/status");
         profile.profile_type = RUNTIME__V1__SECURITY_PROFILE__PROFILE_TYPE__Localhost;
         box.context.seccomp = &profile;
@@ -466,16 +467,27 @@ static void test_seccomp(void)
         assert_eq_str(output, "1\nSeccomp:\t2\n");
         box_delete(&box);
 
-        static const char *const bad[] = {"link.json", "bad.json", "missing.json", "../../../etc/passwd", "", "."};
+        /* Links are followed to where they lead, and that must lie beneath the directory too. */
+        static const char *const bad[] = {"out.json", "bad.json", "missing.json", "../../../../../../etc/passwd", "", "fifo"};
+        snprintf(path, sizeof(path), "%s/link.json", section.seccomp_dir);
+        box_init(&box, &host, "mkdir /d; echo $?; grep Seccomp: /proc/self/status");
+        box.context.seccomp = &profile;
+        box.seccomp.mode = SECCOMP_MODE(LOCALHOST);
+        profile.localhost_ref = box.seccomp.profile_path = path;
+        life_run(&box, 0);
+        assert_eq_str(output, "1\nSeccomp:\t2\n");
+        box_delete(&box);
         for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
                 box_init(&box, &host, "true");
                 box.context.seccomp = &profile;
                 box.seccomp.mode = SECCOMP_MODE(LOCALHOST);
-                profile.localhost_ref = box.seccomp.profile_path = (char *)(uintptr_t)bad[i];
+                snprintf(path, sizeof(path), "%s/%s", section.seccomp_dir, bad[i]);
+                profile.localhost_ref = box.seccomp.profile_path = path;
                 box_create(&box);
                 assert_eq_int(box.code, GRPC_STATUS_INVALID_ARGUMENT);
                 box_delete(&box);
         }
+        snprintf(path, sizeof(path), "%s/mkdir.json", section.seccomp_dir);
         assert_ok(stage_run("chmod 666 %s", path));
         box_init(&box, &host, "true");
         box.context.seccomp = &profile;

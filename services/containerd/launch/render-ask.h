@@ -9,7 +9,7 @@
 #define RENDER_PATH_MAX 4096
 
 enum {
-        RENDER_ASK_PROFILE = 1, /* a path beneath seccomp_dir; answer: the open file */
+        RENDER_ASK_PROFILE = 1, /* an absolute path; answer: the open file */
         RENDER_ASK_RECORD,      /* a container's id; answer: its exit record's file */
         RENDER_ASK_DEVICES,     /* a path; answers: one frame per device node there or below, then one without */
         RENDER_ASK_SOURCE,      /* a path, SOURCE_* flags (runtime/source.h), a number; answer: where it really is */

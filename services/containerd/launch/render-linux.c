@@ -186,14 +186,13 @@ static int render_seccomp(Render *render, json_t **ret)
                 return *ret ? 0 : -ENOMEM;
         }
         if (seccomp->mode != SECCOMP_MODE(LOCALHOST) || str_is_empty(seccomp->profile_path))
-                return render_refuse(render, "seccomp: a Localhost profile needs the path of a file beneath %s",
-                                     render->config->seccomp_dir);
+                return render_refuse(render, "seccomp: a Localhost profile needs the absolute path of a file");
         _cleanup_free_ char *text = NULL;
         size_t n = 0;
         int r = render->host->profile(render->host->userdata, seccomp->profile_path, &text, &n);
         if (r < 0)
-                return render_refuse(render, "seccomp profile %.300s: %s; it must be a regular file of root's beneath %s, without "
-                                             "symbolic links, that only root may write", seccomp->profile_path, strerror(-r),
+                return render_refuse(render, "seccomp profile %.300s: %s; it must be a regular file of root's that only root may write, "
+                                             "beneath %s (seccomp_dir in the configuration)", seccomp->profile_path, strerror(-r),
                                      render->config->seccomp_dir);
         r = seccomp_parse(text, n, &context, ret, why, sizeof(why));
         if (r > 0)

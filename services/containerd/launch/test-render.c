@@ -381,7 +381,7 @@ static void test_refusals(void)
         render_refused("unknown kind 77");
         static const struct {
                 const char *path, *text;
-        } profiles[] = {{"", "needs the path"}, {"missing.json", "No such file"}, {"bad.json", "bad.json: defaultAction"}};
+        } profiles[] = {{"", "needs the absolute path"}, {"missing.json", "No such file"}, {"bad.json", "bad.json: defaultAction"}};
         for (size_t i = 0; i < ARRAY_SIZE(profiles); i++) {
                 f.seccomp.mode = SECCOMP_MODE(LOCALHOST);
                 f.seccomp.profile_path = TEXT(profiles[i].path);

@@ -6,9 +6,9 @@
 #include "lib/base.h"
 #include <sys/stat.h>
 
-/* Opens path beneath directory (absolute within it, or relative to it) for reading, by no symbolic link. 0 or -errno; -EPERM: it
- * lies elsewhere. */
-int host_open_beneath(const char *directory, const char *path, int *ret_fd);
+/* Opens for reading the regular file at the absolute path, symbolic links followed, that lies in the end beneath directory. 0 or
+ * -errno; -EXDEV: it lies elsewhere; -EINVAL: not a regular file, or not absolute. Whose it is, is for the caller to judge. */
+int host_open_profile(const char *directory, const char *path, int *ret_fd);
 
 /* Calls back for each device node at path or below it, on that file system: pts, shm and mqueue of /dev are others. Stops at the
  * first negative return. */
