@@ -85,7 +85,8 @@ if not os.environ.get("BULKHEAD_SCRATCH"):
                 subprocess.run([os.path.join(FIXTURE, "images"), "build", images], check=True)
             name = os.path.basename(sys.argv[0])
             os.mkdir(os.path.join(scratch, name))
-            return subprocess.run([os.path.join(FIXTURE, "host"), "--net", "--pid", "--", *sys.argv], check=False, env={
+            options = os.environ.get("BULKHEAD_HOST", "--net --pid").split()
+            return subprocess.run([os.path.join(FIXTURE, "host"), *options, "--", *sys.argv], check=False, env={
                 **os.environ, "BULKHEAD_SCRATCH": os.path.join(scratch, name), "BULKHEAD_IMAGES": images}).returncode
     sys.exit(on_a_host())
 

@@ -46,7 +46,8 @@ static const RenderHost fuzz_host = {
 };
 static const ConfigCommon fuzz_common = {.state_dir = "/s", .runtime_dir = "/r"};
 static const ConfigContainerd fuzz_config = {.seccomp_dir = "/p"};
-static const RenderFacts fuzz_facts = {.capabilities = CAPABILITY_SET_ALL, .has_unified = true, .has_memory_swap = true};
+static const RenderFacts fuzz_facts = {.capabilities = CAPABILITY_SET_ALL, .has_unified = true, .has_memory_swap = true,
+                                         .has_hugepages = true};
 
 static void fuzz_profile(const char *text, size_t n)
 {

@@ -303,6 +303,18 @@ static int render_child_run(const RenderChild *child)
         return r;
 }
 
+/* The runtime looks for the controller in the hierarchy that it uses: of a hybrid machine's, the old ones. */
+static bool render_child_has_hugepages(bool has_unified)
+{
+        enum { CONTROLLERS_MAX = 4096 };
+        _cleanup_free_ char *controllers = NULL;
+        size_t n = 0;
+        if (!has_unified)
+                return faccessat(AT_FDCWD, "/sys/fs/cgroup/hugetlb", F_OK, 0) == 0;
+        return fd_read_file(AT_FDCWD, "/sys/fs/cgroup/cgroup.controllers", CONTROLLERS_MAX, &controllers, &n) == 0 &&
+               strstr(controllers, "hugetlb");
+}
+
 /* Of this process before it gives them up, and of the node. The only thing done before the confinement. */
 static void render_child_measure(const Launch *launch, const RenderJob *job, RenderFacts *facts)
 {
@@ -322,6 +334,7 @@ static void render_child_measure(const Launch *launch, const RenderJob *job, Ren
         facts->has_unified = statfs("/sys/fs/cgroup", &st) == 0 && st.f_type == CGROUP2_SUPER_MAGIC;
         const char *swap = facts->has_unified ? "/proc/swaps" : "/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes";
         facts->has_memory_swap = faccessat(AT_FDCWD, swap, F_OK, 0) == 0;
+        facts->has_hugepages = render_child_has_hugepages(facts->has_unified);
         (void)snprintf(path, sizeof(path), "%s/ns/%.64s/uts", launch->common->runtime_dir, job->permit->pod_id);
         facts->has_pod_uts = faccessat(AT_FDCWD, path, F_OK, 0) == 0;
 }

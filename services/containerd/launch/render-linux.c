@@ -157,7 +157,8 @@ static int render_limits(const Render *render, const Bulkhead__RuntimeSpec__Reso
         /* A node without swap accounting has no such limit to set. */
         if (render->facts->has_memory_swap)
                 r |= render_set_integer(memory, "swap", limits->memory_swap_limit_bytes);
-        for (size_t i = 0; i < limits->n_hugepages && r == 0; i++)
+        /* A kubelet limits every size that the kernel knows, to nothing as a rule, whether or not the controller is there. */
+        for (size_t i = 0; render->facts->has_hugepages && i < limits->n_hugepages && r == 0; i++)
                 r = json_array_append_new(hugepages, json_pack("{s:s,s:I}", "pageSize", limits->hugepages[i]->page_size, "limit",
                                                                (json_int_t)MIN2(limits->hugepages[i]->limit_bytes,
                                                                                 (uint64_t)INT64_MAX)));

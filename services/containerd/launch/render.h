@@ -21,6 +21,7 @@ typedef struct RenderFacts {
         uint32_t kernel_version;          /* major << 16 | minor */
         bool has_unified;                 /* cgroup v2 alone, so "unified" resources can be set */
         bool has_memory_swap;             /* a limit on memory and swap together can be set */
+        bool has_hugepages;               /* limits on huge pages can be set: the controller is there */
         bool has_pod_uts;                 /* this pod has a UTS namespace of its own */
 } RenderFacts;
 

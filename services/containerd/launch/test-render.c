@@ -68,7 +68,7 @@ static void render_init(void)
 {
         fixture_init(&f);
         facts = (RenderFacts){.capabilities = CAPABILITY_SET_ALL, .kernel_version = 6 << 16 | 1, .has_unified = true,
-                              .has_memory_swap = true, .has_pod_uts = true};
+                              .has_memory_swap = true, .has_hugepages = true, .has_pod_uts = true};
         for (size_t i = 0; i < RENDER_RLIMITS; i++)
                 facts.rlimits[i] = UINT64_MAX;
         config.systemd_cgroups = 0;
@@ -302,7 +302,7 @@ static void test_clamps(void)
         assert_eq_int(json_integer_value(json_object_get(json_object_get(json, "process"), "oomScoreAdj")), 0);
         json_decref(json);
         render_init();
-        facts.has_unified = facts.has_memory_swap = false;
+        facts.has_unified = facts.has_memory_swap = facts.has_hugepages = false;
         facts.rlimits[RLIMIT_NOFILE] = 20000;
         Bulkhead__RuntimeSpec__Rlimit limit = BULKHEAD__RUNTIME_SPEC__RLIMIT__INIT, *limits[] = {&limit, &limit};
         limit.type = TEXT("RLIMIT_NOFILE");
@@ -310,12 +310,24 @@ static void test_clamps(void)
         f.process.rlimits = limits;
         f.process.n_rlimits = 1;
         f.resources.memory_swap_limit_bytes = 5;
+        Bulkhead__RuntimeSpec__HugepageSpec page = BULKHEAD__RUNTIME_SPEC__HUGEPAGE_SPEC__INIT, *pages[] = {&page};
+        Runtime__V1__HugepageLimit page_limit = RUNTIME__V1__HUGEPAGE_LIMIT__INIT, *page_limits[] = {&page_limit};
+        page.page_size = page_limit.page_size = TEXT("2MB");
+        f.resources.hugepages = pages;
+        f.limits.hugepage_limits = page_limits;
+        f.resources.n_hugepages = f.limits.n_hugepage_limits = 1;
         json = rendered();
         json_t *first = json_array_get(json_object_get(json_object_get(json, "process"), "rlimits"), 0);
         assert_eq_int(json_integer_value(json_object_get(first, "soft")), 20000);
         assert_eq_int(json_integer_value(json_object_get(first, "hard")), 20000);
         const json_t *resources = json_object_get(json_object_get(json, "linux"), "resources");
         assert_eq_int(json_object_size(json_object_get(resources, "memory")), 0);
+        assert_eq_int(json_array_size(json_object_get(resources, "hugepageLimits")), 0);
+        json_decref(json);
+        facts.has_hugepages = true;
+        json = rendered();
+        resources = json_object_get(json_object_get(json, "linux"), "resources");
+        assert_eq_int(json_array_size(json_object_get(resources, "hugepageLimits")), 1);
         json_decref(json);
         f.process.n_rlimits = 2;
         render_refused("twice");
