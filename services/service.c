@@ -36,6 +36,7 @@ struct Service {
         uint64_t violations[EDGE_N];  /* reported to linkd already */
         Endowment endowment;
         uint32_t row_state;
+        bool is_stopping; /* asked to; perhaps not done with it */
         int result;
         ControlFrame frame;
 };
@@ -95,12 +96,27 @@ static void service_on_failed(void *userdata, Channel *channel, int r)
 }
 
 /* Ends the loop cleanly: a daemon that is stopped keeps nothing open that the next one needs. */
-static int service_on_stop(Service *service, const char *why)
+static int service_on_stop(Service *service, const char *why, bool may_wait)
 {
+        bool is_first = !service->is_stopping;
+
         log_info("stopping: %s", why);
+        service->is_stopping = true;
+        if (may_wait && is_first && service->spec->stop && service->row_state == ROW_STATE_READY) {
+                int r = service->spec->stop(service->context);
+                if (r < 0)
+                        return fold(r);
+                if (r == SERVICE_E_LATER)
+                        return 0;
+        }
+        service_stopped(service);
+        return 0;
+}
+
+void service_stopped(Service *service)
+{
         service->row_state = ROW_STATE_STOPPING;
         (void)event_base_loopbreak(service->base);
-        return 0;
 }
 
 static int service_on_frame(Service *service, ControlFrame *frame)
@@ -117,7 +133,7 @@ static int service_on_frame(Service *service, ControlFrame *frame)
         if (frame->type == CONTROL_EDGE)
                 return service_on_edge(service, frame);
         if (frame->type == CONTROL_STOP)
-                return service_on_stop(service, "linkd asked");
+                return fold(service_on_stop(service, "linkd asked", true));
         return error_origin(-EPROTO);
 }
 
@@ -144,7 +160,7 @@ static void service_on_control(evutil_socket_t fd, short what, void *userdata)
                 if (r == CONTROL_E_EOF)
                         /* linkd-start holds a duplicate of the other end across restarts of linkd: both are gone, and
                          * nobody could ever wire us again. The next suite needs our database and our place. */
-                        (void)service_on_stop(service, "linkd and linkd-start are gone");
+                        (void)service_on_stop(service, "linkd and linkd-start are gone", false);
                 if (r < 0)
                         service_fail(service, r);
                 if (r)
@@ -156,8 +172,11 @@ static void service_on_signal(evutil_socket_t fd, short what, void *userdata)
 {
         struct signalfd_siginfo info;
 
-        if (read(fd, &info, sizeof(info)) == sizeof(info))
-                (void)service_on_stop(userdata, strsignal((int)info.ssi_signo));
+        if (read(fd, &info, sizeof(info)) != sizeof(info))
+                return;
+        int r = service_on_stop(userdata, strsignal((int)info.ssi_signo), true);
+        if (r < 0)
+                service_fail(userdata, r);
 }
 
 /* Until `go` linkd has the word; the process has done nothing yet. */

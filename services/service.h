@@ -26,8 +26,13 @@ typedef struct ServiceSpec {
         int (*acquire)(void *context); /* optional: before confinement, what needs privilege (it was started as root) */
         int (*ready)(void *context);   /* confined; edges exist (channels may not have a peer yet); recover, then serve */
         void (*release)(void *context); /* safe on a half-built context */
+        /* Optional: it is asked to stop. Whoever has to finish something first returns SERVICE_E_LATER and calls service_stopped() then;
+         * the skeleton goes on meanwhile. A second request to stop does not wait. */
+        int (*stop)(void *context);
         int (*reload)(void *context);   /* optional: config and section have new values (SIGHUP), in place */
 } ServiceSpec;
+
+enum { SERVICE_E_LATER = 1 }; /* of ServiceSpec.stop */
 
 /* The whole of main: returns its exit code. */
 int service_main(const ServiceSpec *spec, int argc, char **argv);
@@ -45,6 +50,8 @@ const uint8_t *service_statement_key(const Service *service);
 int service_take_fd(Service *service, const char *name);
 /* RECOVERING until called with ROW_STATE_READY; sets the state of all channels and reports readiness to linkd. */
 void service_set_state(Service *service, uint32_t row_state);
+/* After SERVICE_E_LATER: ends the loop. */
+void service_stopped(Service *service);
 /* Ends the loop; main returns r. */
 void service_fail(Service *service, int r);
 /* Directory of this service's own state, 0700, own user: <state_dir>/<process>; inside the confined root it is at the path

@@ -10,6 +10,7 @@
 #include "services/containerd/create.h"
 #include "services/containerd/exit.h"
 #include "services/containerd/log-link.h"
+#include "services/containerd/notice.h"
 #include "services/containerd/remove.h"
 #include "services/containerd/shim-link.h"
 #include "services/containerd/start.h"
@@ -22,14 +23,19 @@
 static const struct {
         const char *name;
         uint32_t predecessors; /* 1 << ContainerState */
+        bool has_notice;       /* whoever listens is told */
+        Runtime__V1__ContainerEventType notice;
 } container_states[CONTAINER_STATE_N] = {
         [CONTAINER_STATE_CREATING] = {.name = "creating"},
-        [CONTAINER_STATE_CREATED] = {.name = "created", .predecessors = 1 << CONTAINER_STATE_CREATING},
+        [CONTAINER_STATE_CREATED] = {.name = "created", .predecessors = 1 << CONTAINER_STATE_CREATING, .has_notice = true,
+                                     .notice = RUNTIME__V1__CONTAINER_EVENT_TYPE__CONTAINER_CREATED_EVENT},
         [CONTAINER_STATE_STARTING] = {.name = "starting", .predecessors = 1 << CONTAINER_STATE_CREATED},
-        [CONTAINER_STATE_RUNNING] = {.name = "running", .predecessors = 1 << CONTAINER_STATE_STARTING},
+        [CONTAINER_STATE_RUNNING] = {.name = "running", .predecessors = 1 << CONTAINER_STATE_STARTING, .has_notice = true,
+                                     .notice = RUNTIME__V1__CONTAINER_EVENT_TYPE__CONTAINER_STARTED_EVENT},
         [CONTAINER_STATE_EXITED] = {.name = "exited",
                                     .predecessors = 1 << CONTAINER_STATE_CREATED | 1 << CONTAINER_STATE_STARTING |
-                                                    1 << CONTAINER_STATE_RUNNING},
+                                                    1 << CONTAINER_STATE_RUNNING,
+                                    .has_notice = true, .notice = RUNTIME__V1__CONTAINER_EVENT_TYPE__CONTAINER_STOPPED_EVENT},
         [CONTAINER_STATE_UNKNOWN] = {.name = "unknown"},
 };
 
@@ -146,6 +152,8 @@ int container_set_state(Container *container, ContainerState state, const char *
                  container_states[state].name, why);
         container->state = state;
         int r = container_store_save(&container->containerd->store, container);
+        if (r == 0 && container_states[state].has_notice)
+                r = notice_send(container, container_states[state].notice);
         return r < 0 ? fold(r) : 0;
 }
 

@@ -22,6 +22,9 @@ typedef struct Containerd {
         const ConfigCommon *common;      /* borrowed */
         const ConfigContainerd *config;  /* borrowed */
         Channel *imaged, *sandboxd, *setup, *launch, *logd, *streamd; /* borrowed */
+        Channel *gatewayd;       /* borrowed; NULL in tests */
+        bool notices_wanted;     /* somebody listens to events */
+        uint64_t n_notices;
         ContainerTable containers;
         ContainerStore store;
         RuntimeTable runtimes;

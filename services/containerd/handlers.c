@@ -8,6 +8,7 @@
 #include "services/containerd/create.h"
 #include "services/containerd/exec-sync.h"
 #include "services/containerd/log-link.h"
+#include "services/containerd/notice.h"
 #include "services/containerd/pod-end.h"
 #include "services/containerd/remove.h"
 #include "services/containerd/session.h"
@@ -168,6 +169,21 @@ int on_container_stats(void *userdata, Frame *frame)
 int on_list_container_stats(void *userdata, Frame *frame)
 {
         return handlers_unimplemented(frame, "statistics are not built yet; read the containers' cgroups");
+}
+
+int on_container_events_wanted(void *userdata, Frame *frame)
+{
+        notice_want(userdata, container_of(frame->message, Bulkhead__GatewaydContainerd__ContainerEventsWanted, base)->wanted);
+        return 0;
+}
+
+int on_pod_statuses(void *userdata, Frame *frame)
+{
+        const Bulkhead__GatewaydContainerd__PodStatusesRequest *request =
+                container_of(frame->message, Bulkhead__GatewaydContainerd__PodStatusesRequest, base);
+        int r = status_pod_statuses_reply(userdata, request->pod_id, frame_reply_to(frame));
+
+        return r < 0 ? fold(r) : 0;
 }
 
 int on_runtime_status(void *userdata, Frame *frame)

@@ -6,6 +6,7 @@
 #include "services/containerd/exec-sync.h"
 #include "services/containerd/handlers.h"
 #include "services/containerd/log-link.h"
+#include "services/containerd/notice.h"
 #include "services/containerd/pod-end.h"
 #include "services/containerd/session.h"
 #include "services/service.h"
@@ -40,6 +41,14 @@ static void containerd_on_streamd(void *userdata, Channel *channel, bool connect
         int r = session_on_streamd(userdata, connected);
         if (r < 0)
                 containerd_fail(userdata, fold(r));
+}
+
+/* A new gatewayd says anew whether somebody listens. */
+static void containerd_on_gatewayd(void *userdata, Channel *channel, bool connected)
+{
+        (void)channel;
+        (void)connected;
+        notice_want(userdata, false);
 }
 
 static void containerd_on_logd(void *userdata, Channel *channel, bool connected)
@@ -89,6 +98,7 @@ static int containerd_ready(void *context)
         containerd->sandboxd = service_channel(service, EDGE_CONTAINERD_SANDBOXD);
         containerd->setup = service_channel(service, EDGE_CONTAINERD_SETUP);
         containerd->launch = service_channel(service, EDGE_CONTAINERD_LAUNCH);
+        containerd->gatewayd = service_channel(service, EDGE_GATEWAYD_CONTAINERD);
         containerd->logd = service_channel(service, EDGE_CONTAINERD_LOGD);
         containerd->streamd = service_channel(service, EDGE_STREAMD_CONTAINERD);
         int r = container_store_open(&containerd->store, CONTAINERD_DATABASE, containerd->common->boot_id);
@@ -115,7 +125,8 @@ int main(int argc, char **argv)
         static const ChannelHandler sandboxd[] = {EDGE_CONTAINERD_SANDBOXD_HANDLERS_A};
         static const ChannelHandler logd[] = {EDGE_CONTAINERD_LOGD_HANDLERS_A};
         static const ServiceEdge edges[] = {
-                {.edge = EDGE_GATEWAYD_CONTAINERD, .handlers = gatewayd, .on_cancelled = containerd_on_cancelled},
+                {.edge = EDGE_GATEWAYD_CONTAINERD, .handlers = gatewayd, .on_cancelled = containerd_on_cancelled,
+                 .on_changed = containerd_on_gatewayd},
                 {.edge = EDGE_STREAMD_CONTAINERD, .handlers = streamd, .on_cancelled = containerd_on_session_cancelled,
                  .on_changed = containerd_on_streamd},
                 {.edge = EDGE_CONTAINERD_SANDBOXD, .handlers = sandboxd, .on_cancelled = containerd_on_pod_cancelled},

@@ -13,6 +13,7 @@
 #include "services/containerd/create.h"
 #include "services/containerd/exit.h"
 #include "services/containerd/log-link.h"
+#include "services/containerd/notice.h"
 #include "services/containerd/shim-link.h"
 #include "services/containerd/start.h"
 #include "services/containerd/stop.h"
@@ -254,7 +255,10 @@ static int remove_done(Operation *operation)
         bool failed = failure_is_set(&remove->failure);
 
         (void)str_copy(pod_id, sizeof(pod_id), container->pod_id);
-        int r = waiters_fail(&remove->creators, &remove->create_failure);
+        int r = failed || container->state == CONTAINER_STATE_CREATING
+                        ? 0 : notice_send(container, RUNTIME__V1__CONTAINER_EVENT_TYPE__CONTAINER_DELETED_EVENT);
+        if (r == 0)
+                r = waiters_fail(&remove->creators, &remove->create_failure);
         if (r == 0)
                 r = failed ? waiters_fail(&remove->waiters, &remove->failure) : waiters_reply(&remove->waiters, &response.base);
         container->remove = NULL;

@@ -134,26 +134,64 @@ int status_reply(const Container *container, bool verbose, ReplyTo to)
         return r < 0 ? fold(r) : 0;
 }
 
+int status_rows_init(StatusRows *rows, const Containerd *containerd, const char *pod_id, const Container *but)
+{
+        size_t n = 0;
+
+        for (size_t i = 0; i < containerd->containers.n; i++)
+                n += str_equal(containerd->containers.items[i]->pod_id, pod_id);
+        n = MAX2(n, (size_t)1);
+        *rows = (StatusRows){.items = calloc(n, sizeof(*rows->items)), .statuses = calloc(n, sizeof(*rows->statuses)),
+                             .scratch = calloc(n, sizeof(*rows->scratch))};
+        if (!rows->items || !rows->statuses || !rows->scratch) {
+                status_rows_done(rows);
+                return error_origin(-ENOMEM);
+        }
+        for (size_t i = 0; i < containerd->containers.n; i++) {
+                const Container *container = containerd->containers.items[i];
+                if (container == but || container->state == CONTAINER_STATE_CREATING || !str_equal(container->pod_id, pod_id))
+                        continue;
+                status_fill(container, &rows->statuses[rows->n], &rows->scratch[rows->n]);
+                rows->items[rows->n] = &rows->statuses[rows->n];
+                rows->n++;
+        }
+        return 0;
+}
+
+void status_rows_done(StatusRows *rows)
+{
+        free(TAKE_PTR(rows->items));
+        free(TAKE_PTR(rows->statuses));
+        free(TAKE_PTR(rows->scratch));
+}
+
 int status_pod_reply(Containerd *containerd, const char *pod_id, ReplyTo to)
 {
         Bulkhead__ContainerdSandboxd__PodContainersResponse response =
                 BULKHEAD__CONTAINERD_SANDBOXD__POD_CONTAINERS_RESPONSE__INIT;
-        size_t n = MAX2(containerd->containers.n, (size_t)1);
-        _cleanup_free_ Runtime__V1__ContainerStatus *items = calloc(n, sizeof(*items));
-        _cleanup_free_ Runtime__V1__ContainerStatus **rows = calloc(n, sizeof(*rows));
-        _cleanup_free_ StatusScratch *scratch = calloc(n, sizeof(*scratch));
+        StatusRows rows;
 
-        if (!items || !rows || !scratch)
-                return error_origin(-ENOMEM);
-        response.statuses = rows;
-        for (size_t i = 0; i < containerd->containers.n; i++) {
-                const Container *container = containerd->containers.items[i];
-                if (container->state == CONTAINER_STATE_CREATING || !str_equal(container->pod_id, pod_id))
-                        continue;
-                size_t k = response.n_statuses++;
-                status_fill(container, &items[k], &scratch[k]);
-                rows[k] = &items[k];
-        }
-        int r = reply_send(to, &response.base, NULL, 0);
+        int r = status_rows_init(&rows, containerd, pod_id, NULL);
+        if (r < 0)
+                return fold(r);
+        response.n_statuses = rows.n;
+        response.statuses = rows.items;
+        r = reply_send(to, &response.base, NULL, 0);
+        status_rows_done(&rows);
+        return r < 0 ? fold(r) : 0;
+}
+
+int status_pod_statuses_reply(Containerd *containerd, const char *pod_id, ReplyTo to)
+{
+        Bulkhead__GatewaydContainerd__PodStatusesResponse response = BULKHEAD__GATEWAYD_CONTAINERD__POD_STATUSES_RESPONSE__INIT;
+        StatusRows rows;
+
+        int r = status_rows_init(&rows, containerd, pod_id, NULL);
+        if (r < 0)
+                return fold(r);
+        response.n_statuses = rows.n;
+        response.statuses = rows.items;
+        r = reply_send(to, &response.base, NULL, 0);
+        status_rows_done(&rows);
         return r < 0 ? fold(r) : 0;
 }

@@ -419,6 +419,41 @@ static const Runtime__V1__LinuxContainerResources *limits_of(Peers *p)
         return only(p)->record.status->resources->linux;
 }
 
+/* Told only while somebody listens; one that is gone is not among its pod's containers. */
+static void test_notices(void)
+{
+        Bulkhead__GatewaydContainerd__ContainerEventsWanted wanted = BULKHEAD__GATEWAYD_CONTAINERD__CONTAINER_EVENTS_WANTED__INIT;
+        Peers p;
+
+        peers_init(&p);
+        created(&p, 'a');
+        assert_eq_str(p.notices, "");
+        wanted.wanted = true;
+        assert_ok(channel_event(p.gatewayd, ASK(CONTAINER_EVENTS_WANTED), &wanted.base));
+        peers_settle(&p);
+        started(&p, 'b');
+        assert_eq_str(p.notices, "created-b-2 started-b-2 ");
+        peers_shim_ends(&p, 3);
+        peers_settle(&p);
+        assert_eq_str(p.notices, "created-b-2 started-b-2 stopped-b-2 ");
+        p.notices[0] = '\0';
+        peers_ask(&p, ASK(REMOVE_CONTAINER), 'b', 0);
+        peers_settle(&p);
+        assert_eq_str(p.notices, "deleted-b-1 ");
+        p.notices[0] = '\0';
+        p.fail_at = "launch_create"; /* it was never there */
+        peers_create(&p, "never", "/bin/true", 'c');
+        peers_settle(&p);
+        assert_eq_int(p.outcome, CHANNEL_E_FAILED);
+        wanted.wanted = false;
+        assert_ok(channel_event(p.gatewayd, ASK(CONTAINER_EVENTS_WANTED), &wanted.base));
+        p.fail_at = "";
+        peers_ask(&p, ASK(REMOVE_CONTAINER), 'a', 0);
+        peers_settle(&p);
+        assert_eq_str(p.notices, "");
+        peers_done(&p);
+}
+
 /* What the hand could do is in the record, and what it could not is not. */
 static void test_updates(void)
 {
@@ -518,6 +553,7 @@ int main(void)
         TEST_RUN(test_a_removal_that_fails);
         TEST_RUN(test_a_restart);
         TEST_RUN(test_logd_comes_back);
+        TEST_RUN(test_notices);
         TEST_RUN(test_updates);
         TEST_RUN(test_updates_in_a_row);
         TEST_RUN(test_an_update_over_a_restart);

@@ -52,6 +52,7 @@ struct Peers {
         const char *silent_at; /* the row that is not answered */
         ReplyTo silent;        /* where its answer would go */
         bool exit_at_kill;     /* cgroup_kill ends the first process */
+        char notices[1024];    /* what gatewayd was told: kind, id's first digit, number of statuses, each followed by a space */
         char log[4096];        /* the rows that were asked, each followed by a space */
         int n_answers;         /* from the Containerd to gatewayd */
         int outcome;
@@ -194,18 +195,33 @@ static inline void peers_join(Peers *p, Channel **a, const ChannelSpec *spec_a, 
         assert_ok(channel_connect(*b, pair[1], 1));
 }
 
+static inline int peers_on_notice(void *userdata, Frame *frame)
+{
+        static const char *const kinds[] = {"created", "started", "stopped", "deleted"};
+        Peers *p = userdata;
+        const Bulkhead__GatewaydContainerd__ContainerEvent *notice =
+                container_of(frame->message, Bulkhead__GatewaydContainerd__ContainerEvent, base);
+
+        (void)snprintf(p->notices + strlen(p->notices), sizeof(p->notices) - strlen(p->notices), "%s-%c-%zu ",
+                       kinds[notice->event->container_event_type], notice->event->container_id[0],
+                       notice->event->n_containers_statuses);
+        return 0;
+}
+
 static inline void peers_open(Peers *p)
 {
         static const EdgeId edges[PEERS_N] = {EDGE_CONTAINERD_IMAGED, EDGE_CONTAINERD_SANDBOXD, EDGE_CONTAINERD_SETUP,
                                               EDGE_CONTAINERD_LAUNCH, EDGE_CONTAINERD_LOGD};
         static const ChannelHandler sandboxd[] = {EDGE_CONTAINERD_SANDBOXD_HANDLERS_A}, logd[] = {EDGE_CONTAINERD_LOGD_HANDLERS_A};
         static const ChannelHandler gatewayd[] = {EDGE_GATEWAYD_CONTAINERD_HANDLERS_B};
-        static ChannelHandler scripted[32];
+        static ChannelHandler scripted[32], asking[32];
         Channel **const slots[PEERS_N] = {&p->containerd.imaged, &p->containerd.sandboxd, &p->containerd.setup, &p->containerd.launch,
                                           &p->containerd.logd};
 
         for (size_t i = 0; i < ARRAY_SIZE(scripted); i++)
                 scripted[i] = peers_on_request;
+        for (size_t i = 0; i < ARRAY_SIZE(asking); i++)
+                asking[i] = peers_on_notice;
         p->containerd = (Containerd){.base = p->base, .common = &p->common, .config = &p->config};
         for (size_t i = 0; i < PEERS_N; i++) {
                 Peer *peer = &p->peers[i];
@@ -219,10 +235,11 @@ static inline void peers_open(Peers *p)
                 peers_join(p, &peer->ours, &ours, &peer->theirs, &theirs);
                 *slots[i] = peer->ours;
         }
-        const ChannelSpec asker = {.schema = &edge_schema_gatewayd_containerd, .side = EDGE_SIDE_A};
+        const ChannelSpec asker = {.schema = &edge_schema_gatewayd_containerd, .side = EDGE_SIDE_A, .handlers = asking, .userdata = p};
         const ChannelSpec served = {.schema = &edge_schema_gatewayd_containerd, .side = EDGE_SIDE_B, .handlers = gatewayd,
                                     .userdata = &p->containerd};
         peers_join(p, &p->gatewayd, &asker, &p->served, &served);
+        p->containerd.gatewayd = p->served;
         char path[80];
         (void)snprintf(path, sizeof(path), "%s.db", p->path);
         assert_ok(container_store_open(&p->containerd.store, path, "boot-1"));

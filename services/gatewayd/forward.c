@@ -20,6 +20,7 @@ typedef struct Forward {
         Pending pending; /* first */
         Gatewayd *gatewayd;
         const Method *method;
+        MethodAnswered answered; /* NULL: the answer goes back as it came */
         GrpcCall *call;
         Channel *channel;
         uint32_t request_id; /* 0: nothing under way */
@@ -81,6 +82,14 @@ static int forward_on_answer(void *userdata, const Answer *answer)
                                          "the responsible daemon ended while it worked on this; it is being restarted: try again"));
         if (answer->outcome != 0)
                 return fold(forward_fail(forward, answer->code, answer->text));
+        if (forward->answered) {
+                Gatewayd *gatewayd = forward->gatewayd;
+                MethodAnswered answered = forward->answered;
+                GrpcCall *taken = forward->call;
+                taken->userdata = NULL;
+                (void)forward_free(forward);
+                return fold(answered(gatewayd, taken, answer->frame));
+        }
         const WireFrame *wire = &answer->frame->wire;
         void *bytes = NULL;
         if (wire->header.length > 0) {
@@ -217,6 +226,11 @@ static int forward_permit(Forward *forward, const ProtobufCMessage *message)
 
 int forward_call(Gatewayd *gatewayd, const Method *method, GrpcCall *call)
 {
+        return fold(forward_call_then(gatewayd, method, call, method->answered));
+}
+
+int forward_call_then(Gatewayd *gatewayd, const Method *method, GrpcCall *call, MethodAnswered answered)
+{
         _cleanup_(forward_freep) Forward *forward = calloc(1, sizeof(*forward));
         if (!forward)
                 return error_origin(-ENOMEM);
@@ -224,6 +238,7 @@ int forward_call(Gatewayd *gatewayd, const Method *method, GrpcCall *call)
                 .pending = {.cancel = forward_on_cancel},
                 .gatewayd = gatewayd,
                 .method = method,
+                .answered = answered,
                 .call = call,
                 .channel = service_channel(gatewayd->service, method->edge),
                 .deadline_usec = forward_deadline(method, call),

@@ -4,6 +4,7 @@
 /* gatewayd: from a gRPC call to one message on one edge, and back. Keeps no state but the calls under way. */
 
 #include "ipc/seal.h"
+#include "services/gatewayd/events.h"
 #include "services/gatewayd/grpc-server.h"
 #include "services/service.h"
 
@@ -11,6 +12,7 @@ typedef struct Gatewayd {
         Service *service;
         const ConfigGatewayd *config; /* borrowed from the service */
         GrpcServer *server;           /* owned */
+        Events events;
 } Gatewayd;
 
 /* What a method may cost: how long it may take when the client names no deadline. */
@@ -23,6 +25,8 @@ typedef enum DeadlineClass {
 typedef struct Method Method;
 /* Answers a call here; no brain is asked, or several. */
 typedef int (*MethodLocal)(Gatewayd *gatewayd, GrpcCall *call);
+/* Takes over a call whose brain has answered. The frame lives until it returns, unless it is kept. */
+typedef int (*MethodAnswered)(Gatewayd *gatewayd, GrpcCall *call, Frame *frame);
 
 /* One row per RPC. Without a row and a local answer it is known and UNIMPLEMENTED. */
 struct Method {
@@ -33,6 +37,8 @@ struct Method {
         DeadlineClass deadline;
         uint32_t verb; /* PermitVerb: the call carries a new id and a permit; else 0 */
         MethodLocal local;
+        MethodAnswered answered; /* NULL: the brain's answer is the call's */
+        const char *list;        /* of a Stream* method: the path of the list method that it streams */
 };
 
 /* methods.c */
@@ -40,6 +46,8 @@ const GrpcMethod *method_lookup(void *userdata, const char *path);
 
 /* forward.c: asks the brain that the method names, and answers the call. */
 int forward_call(Gatewayd *gatewayd, const Method *method, GrpcCall *call);
+/* The same, and then hands it over. */
+int forward_call_then(Gatewayd *gatewayd, const Method *method, GrpcCall *call, MethodAnswered answered);
 /* Absolute monotonic microseconds until when a brain may take. */
 uint64_t forward_deadline(const Method *method, const GrpcCall *call);
 
@@ -57,4 +65,11 @@ int node_reply(GrpcCall *call, const ProtobufCMessage *message);
 /* What a call's userdata points at: an operation here that can be cancelled. */
 typedef struct Pending {
         void (*cancel)(struct Pending *pending);
+        int (*writable)(struct Pending *pending); /* of one that sends a stream and was told to wait */
 } Pending;
+
+/* stream.c: a MethodLocal for Stream* methods. */
+int stream_list(Gatewayd *gatewayd, GrpcCall *call);
+
+/* pod-status.c: a MethodAnswered for PodSandboxStatus. */
+int pod_status_on_answer(Gatewayd *gatewayd, GrpcCall *call, Frame *frame);

@@ -408,6 +408,20 @@ int grpc_call_send(GrpcCall *call, void *bytes, size_t n)
         return 0;
 }
 
+Budget *grpc_call_budget(const GrpcCall *call)
+{
+        return &call->connection->memory;
+}
+
+void grpc_call_begin(GrpcCall *call)
+{
+        assert(call->is_owned);
+        if (call->is_cancelled || call->state != GRPC_CALL_WAITING)
+                return;
+        grpc_call_set_state(call, GRPC_CALL_STREAMING);
+        grpc_call_push(call);
+}
+
 void grpc_call_drop_request(GrpcCall *call)
 {
         grpc_message_done(&call->request);

@@ -94,6 +94,10 @@ void grpc_call_fail_details(GrpcCall *call, GrpcStatus status, const char *text,
  * CANCELLED: nobody listens, end the call; TOO_LARGE: the message can never be sent. */
 enum { GRPC_CALL_E_FULL = 1, GRPC_CALL_E_CANCELLED, GRPC_CALL_E_TOO_LARGE };
 int grpc_call_send(GrpcCall *call, void *bytes, size_t n);
+/* Sends the headers of a stream before its first message: the client knows that it was heard. */
+void grpc_call_begin(GrpcCall *call);
+/* What the client can be charged for; of a call that is not cancelled. A charge must be released when it is. */
+Budget *grpc_call_budget(const GrpcCall *call);
 /* Ends a stream with OK. */
 void grpc_call_finish(GrpcCall *call);
 

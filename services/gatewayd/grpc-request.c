@@ -107,8 +107,8 @@ void grpc_call_on_headers_end(GrpcCall *call)
                 _cleanup_free_ char *text = str_printf("unknown method %s", head->path);
                 return grpc_call_refuse(call, GRPC_STATUS_UNIMPLEMENTED, text ? text : "unknown method");
         }
-        if (server->is_draining)
-                return grpc_call_refuse(call, GRPC_STATUS_UNAVAILABLE, "the runtime is shutting down");
+        /* Also while we drain: until the client has seen our first GOAWAY it may rightly begin calls; nghttp2 ignores those that come
+         * after the final one (RFC 9113, 6.8). */
         if (head->has_timeout)
                 grpc_call_set_timeout(call, head->timeout_usec);
 }

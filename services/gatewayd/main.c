@@ -2,17 +2,38 @@
 #include "ipc/edges/gatewayd-containerd.rows.h"
 #include "ipc/edges/gatewayd-imaged.rows.h"
 #include "ipc/edges/gatewayd-sandboxd.rows.h"
+#include "lib/clock.h"
 #include "lib/error.h"
 #include "services/gatewayd/gatewayd.h"
+
+#define GATEWAYD_DRAIN_USEC (5 * USEC_PER_SEC)
 
 static const ChannelHandler gatewayd_imaged_handlers[] = {EDGE_GATEWAYD_IMAGED_HANDLERS_A};
 static const ChannelHandler gatewayd_sandboxd_handlers[] = {EDGE_GATEWAYD_SANDBOXD_HANDLERS_A};
 static const ChannelHandler gatewayd_containerd_handlers[] = {EDGE_GATEWAYD_CONTAINERD_HANDLERS_A};
 
+/* Calls under way end by themselves when a brain is gone; whoever listens to events must hear of it. */
+static void gatewayd_on_changed(Gatewayd *gatewayd, EdgeId edge, bool connected)
+{
+        int r = gatewayd->server ? events_on_changed(gatewayd, edge, connected) : 0;
+        if (r < 0)
+                service_fail(gatewayd->service, fold(r));
+}
+
+static void gatewayd_on_containerd(void *userdata, Channel *channel, bool connected)
+{
+        gatewayd_on_changed(userdata, EDGE_GATEWAYD_CONTAINERD, connected);
+}
+
+static void gatewayd_on_sandboxd(void *userdata, Channel *channel, bool connected)
+{
+        gatewayd_on_changed(userdata, EDGE_GATEWAYD_SANDBOXD, connected);
+}
+
 static const ServiceEdge gatewayd_edges[] = {
         {.edge = EDGE_GATEWAYD_IMAGED, .handlers = gatewayd_imaged_handlers},
-        {.edge = EDGE_GATEWAYD_SANDBOXD, .handlers = gatewayd_sandboxd_handlers},
-        {.edge = EDGE_GATEWAYD_CONTAINERD, .handlers = gatewayd_containerd_handlers},
+        {.edge = EDGE_GATEWAYD_SANDBOXD, .handlers = gatewayd_sandboxd_handlers, .on_changed = gatewayd_on_sandboxd},
+        {.edge = EDGE_GATEWAYD_CONTAINERD, .handlers = gatewayd_containerd_handlers, .on_changed = gatewayd_on_containerd},
 };
 
 static int gatewayd_on_call(void *userdata, GrpcCall *call)
@@ -35,6 +56,18 @@ static int gatewayd_on_cancel(void *userdata, GrpcCall *call, GrpcCancel why)
         return 0;
 }
 
+static int gatewayd_on_writable(void *userdata, GrpcCall *call)
+{
+        Pending *pending = call->userdata;
+        return pending && pending->writable ? fold(pending->writable(pending)) : 0;
+}
+
+static int gatewayd_on_drained(void *userdata)
+{
+        service_stopped(((Gatewayd *)userdata)->service);
+        return 0;
+}
+
 static void gatewayd_on_failure(void *userdata, int r)
 {
         service_fail(((Gatewayd *)userdata)->service, fold(r));
@@ -48,8 +81,11 @@ static int gatewayd_ready(void *context)
                 .lookup = method_lookup,
                 .on_call = gatewayd_on_call,
                 .on_cancel = gatewayd_on_cancel,
+                .on_writable = gatewayd_on_writable,
+                .on_drained = gatewayd_on_drained,
                 .on_failure = gatewayd_on_failure,
         };
+        events_init(&gatewayd->events);
         GrpcLimits limits = GRPC_LIMITS_DEFAULT;
         if (gatewayd->config->max_connections)
                 limits.max_connections = gatewayd->config->max_connections;
@@ -63,9 +99,20 @@ static int gatewayd_ready(void *context)
         return 0;
 }
 
+/* Clients are told that no new call will be taken, and the calls under way may end; linkd-start and systemd wait longer than this. */
+static int gatewayd_stop(void *context)
+{
+        Gatewayd *gatewayd = context;
+        events_stop(gatewayd);
+        grpc_server_drain(gatewayd->server, clock_monotonic_usec() + GATEWAYD_DRAIN_USEC);
+        return SERVICE_E_LATER;
+}
+
 static void gatewayd_release(void *context)
 {
-        (void)grpc_server_free(((Gatewayd *)context)->server);
+        Gatewayd *gatewayd = context;
+        (void)grpc_server_free(gatewayd->server);
+        events_done(&gatewayd->events);
 }
 
 int main(int argc, char **argv)
@@ -77,6 +124,7 @@ int main(int argc, char **argv)
                 .n_edges = ARRAY_SIZE(gatewayd_edges),
                 .ready = gatewayd_ready,
                 .release = gatewayd_release,
+                .stop = gatewayd_stop,
         };
         return service_main(&spec, argc, argv);
 }

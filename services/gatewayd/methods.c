@@ -17,8 +17,9 @@
          .row = ROW_GATEWAYD_##to_edge##_##to_row, .deadline = DEADLINE_##class, .verb = permit}
 #define HERE(service, method, type, function)                                                                          \
         {.grpc = {.path = service #method}, .request = &type##__descriptor, .deadline = DEADLINE_READ, .local = function}
+#define STREAM(service, method, of)                                                                                    \
+        {.grpc = {.path = service #method, .is_streaming = true}, .deadline = DEADLINE_READ, .local = stream_list, .list = service #of}
 #define LATER(service, method) {.grpc = {.path = service #method}}
-#define LATER_STREAM(service, method) {.grpc = {.path = service #method, .is_streaming = true}}
 
 static const Method method_rows[] = {
         HERE(RUNTIME, Version, runtime__v1__version_request, node_version),
@@ -27,8 +28,12 @@ static const Method method_rows[] = {
         TO(RUNTIME, RunPodSandbox, runtime__v1__run_pod_sandbox_request, SANDBOXD, RUN_POD_SANDBOX, CHANGE, PERMIT_VERB_RUN_POD),
         TO(RUNTIME, StopPodSandbox, runtime__v1__stop_pod_sandbox_request, SANDBOXD, STOP_POD_SANDBOX, CLIENT, 0),
         TO(RUNTIME, RemovePodSandbox, runtime__v1__remove_pod_sandbox_request, SANDBOXD, REMOVE_POD_SANDBOX, CLIENT, 0),
-        TO(RUNTIME, PodSandboxStatus, runtime__v1__pod_sandbox_status_request, SANDBOXD, POD_SANDBOX_STATUS, READ, 0),
+        {.grpc = {.path = RUNTIME "PodSandboxStatus"}, .request = &runtime__v1__pod_sandbox_status_request__descriptor,
+         .edge = EDGE_GATEWAYD_SANDBOXD, .row = ROW_GATEWAYD_SANDBOXD_POD_SANDBOX_STATUS, .deadline = DEADLINE_READ,
+         .answered = pod_status_on_answer},
         TO(RUNTIME, ListPodSandbox, runtime__v1__list_pod_sandbox_request, SANDBOXD, LIST_POD_SANDBOX, READ, 0),
+        TO(RUNTIME, UpdatePodSandboxResources, runtime__v1__update_pod_sandbox_resources_request, SANDBOXD, UPDATE_POD_SANDBOX_RESOURCES,
+           CHANGE, 0),
         TO(RUNTIME, CreateContainer, runtime__v1__create_container_request, CONTAINERD, CREATE_CONTAINER, CHANGE, PERMIT_VERB_CREATE_CONTAINER),
         TO(RUNTIME, StartContainer, runtime__v1__start_container_request, CONTAINERD, START_CONTAINER, CHANGE, 0),
         TO(RUNTIME, StopContainer, runtime__v1__stop_container_request, CONTAINERD, STOP_CONTAINER, CLIENT, 0),
@@ -59,14 +64,13 @@ static const Method method_rows[] = {
         LATER(RUNTIME, RestorePod),
         LATER(RUNTIME, ListMetricDescriptors),
         LATER(RUNTIME, ListPodSandboxMetrics),
-        LATER(RUNTIME, UpdatePodSandboxResources),
-        LATER_STREAM(RUNTIME, GetContainerEvents),
-        LATER_STREAM(RUNTIME, StreamPodSandboxes),
-        LATER_STREAM(RUNTIME, StreamContainers),
-        LATER_STREAM(RUNTIME, StreamContainerStats),
-        LATER_STREAM(RUNTIME, StreamPodSandboxStats),
-        LATER_STREAM(RUNTIME, StreamPodSandboxMetrics),
-        LATER_STREAM(IMAGE, StreamImages),
+        {.grpc = {.path = RUNTIME "GetContainerEvents", .is_streaming = true}, .local = events_subscribe},
+        STREAM(RUNTIME, StreamPodSandboxes, ListPodSandbox),
+        STREAM(RUNTIME, StreamContainers, ListContainers),
+        STREAM(RUNTIME, StreamContainerStats, ListContainerStats),
+        STREAM(RUNTIME, StreamPodSandboxStats, ListPodSandboxStats),
+        STREAM(RUNTIME, StreamPodSandboxMetrics, ListPodSandboxMetrics),
+        STREAM(IMAGE, StreamImages, ListImages),
 };
 
 const GrpcMethod *method_lookup(void *userdata, const char *path)

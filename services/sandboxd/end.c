@@ -67,6 +67,9 @@ static int end_finish(Pod *pod)
                 return fold(r);
         char title[256];
         log_info("pod %s (%.13s) was removed", pod_title(pod, title), pod->id);
+        r = notice_send(pod, RUNTIME__V1__CONTAINER_EVENT_TYPE__CONTAINER_DELETED_EVENT);
+        if (r < 0)
+                return fold(r);
         end_reply_stops(pod);
         Runtime__V1__RemovePodSandboxResponse removed = RUNTIME__V1__REMOVE_POD_SANDBOX_RESPONSE__INIT;
         reply_list_send(&pod->removes, &removed.base);

@@ -107,6 +107,40 @@ int on_update_runtime_config(void *userdata, Frame *frame)
         return fold(reply_send(frame_reply_to(frame), &response.base, NULL, 0));
 }
 
+/* The kubelet has changed the pod's cgroup itself (it made it, cgroup_parent names it) before it says so here; for runtimes that keep a
+ * machine around a pod there is something to do. Here it is remembered and shown. */
+int on_update_pod_sandbox_resources(void *userdata, Frame *frame)
+{
+        const Runtime__V1__UpdatePodSandboxResourcesRequest *request =
+                container_of(frame->message, Runtime__V1__UpdatePodSandboxResourcesRequest, base);
+        ReplyTo to = frame_reply_to(frame);
+        Pod *pod = pods_resolve(userdata, request->pod_sandbox_id);
+        if (!pod)
+                return reply_fail(to, GRPC_STATUS_NOT_FOUND, "UpdatePodSandboxResources: pod %.80s does not exist", request->pod_sandbox_id);
+        char title[256];
+        if (pod->state != POD_STATE_READY)
+                return reply_fail(to, GRPC_STATUS_FAILED_PRECONDITION, "UpdatePodSandboxResources: pod %s (%.13s) is %s; only a ready one has "
+                                  "resources", pod_title(pod, title), pod->id, pod_state_name(pod->state));
+        uint8_t *packed = NULL, *before = pod->resources_packed;
+        size_t n = 0, n_before = pod->n_resources_packed;
+        int r = decode_pack(&request->base, &packed, &n);
+        if (r < 0)
+                return fold(r);
+        pod->resources_packed = packed;
+        pod->n_resources_packed = n;
+        r = pod_store_put(pod->sandboxd, pod);
+        if (r != 0) {
+                pod->resources_packed = before;
+                pod->n_resources_packed = n_before;
+                free(packed);
+                return r < 0 ? fold(r) : reply_fail(to, GRPC_STATUS_RESOURCE_EXHAUSTED, "UpdatePodSandboxResources: pod %s: the disk of the "
+                                                    "state directory is full; free space", pod_title(pod, title));
+        }
+        free(before);
+        Runtime__V1__UpdatePodSandboxResourcesResponse response = RUNTIME__V1__UPDATE_POD_SANDBOX_RESOURCES_RESPONSE__INIT;
+        return fold(reply_send(to, &response.base, NULL, 0));
+}
+
 int on_pod_sandbox_stats(void *userdata, Frame *frame)
 {
         return fold(reply_fail(frame_reply_to(frame), GRPC_STATUS_UNIMPLEMENTED, "PodSandboxStats is not supported by this version"));

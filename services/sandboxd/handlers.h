@@ -16,6 +16,8 @@ int on_network_status(void *userdata, Frame *frame);
 int on_update_runtime_config(void *userdata, Frame *frame);
 int on_pod_sandbox_stats(void *userdata, Frame *frame);
 int on_list_pod_sandbox_stats(void *userdata, Frame *frame);
+int on_pod_events_wanted(void *userdata, Frame *frame);
+int on_update_pod_sandbox_resources(void *userdata, Frame *frame);
 
 /* containerd (lease.c) */
 int on_lease_take(void *userdata, Frame *frame);

@@ -21,8 +21,14 @@ static void sandboxd_on_streamd(void *userdata, Channel *channel, bool connected
         forward_on_streamd(userdata, connected);
 }
 
+/* A new gatewayd says anew whether somebody listens. */
+static void sandboxd_on_gatewayd(void *userdata, Channel *channel, bool connected)
+{
+        ((Sandboxd *)userdata)->notices_wanted = false;
+}
+
 static const ServiceEdge sandboxd_edges[] = {
-        {.edge = EDGE_GATEWAYD_SANDBOXD, .handlers = sandboxd_gatewayd_handlers},
+        {.edge = EDGE_GATEWAYD_SANDBOXD, .handlers = sandboxd_gatewayd_handlers, .on_changed = sandboxd_on_gatewayd},
         {.edge = EDGE_CONTAINERD_SANDBOXD, .handlers = sandboxd_containerd_handlers},
         {.edge = EDGE_STREAMD_SANDBOXD, .handlers = sandboxd_streamd_handlers, .on_changed = sandboxd_on_streamd},
         {.edge = EDGE_SANDBOXD_SETUP, .handlers = sandboxd_setup_handlers},

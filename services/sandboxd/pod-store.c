@@ -13,6 +13,7 @@ static const char *const pod_store_migrations[] = {
         " state INTEGER NOT NULL, created_nsec INTEGER NOT NULL, network_pin TEXT NOT NULL, has_network INTEGER NOT NULL,"
         " init_pid INTEGER NOT NULL, result BLOB) WITHOUT ROWID;"
         "CREATE TABLE leases (container TEXT PRIMARY KEY, pod TEXT NOT NULL) WITHOUT ROWID;",
+        "ALTER TABLE pods ADD COLUMN resources BLOB",
 };
 
 typedef struct PodStatements {
@@ -34,14 +35,14 @@ int pod_store_open(Sandboxd *sandboxd, const char *path, const char *boot_id)
         if (!s)
                 return error_origin(-ENOMEM);
         const StorePreparation all[] = {
-                {&s->put, "INSERT INTO pods VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET state = excluded.state,"
+                {&s->put, "INSERT INTO pods VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET state = excluded.state,"
                           " network_pin = excluded.network_pin, has_network = excluded.has_network, init_pid = excluded.init_pid,"
-                          " result = excluded.result"},
+                          " result = excluded.result, resources = excluded.resources"},
                 {&s->remove, "DELETE FROM pods WHERE id = ?"},
                 {&s->put_lease, "INSERT OR REPLACE INTO leases VALUES (?, ?)"},
                 {&s->remove_lease, "DELETE FROM leases WHERE container = ?"},
                 {&s->remove_leases, "DELETE FROM leases WHERE pod = ?"},
-                {&s->load, "SELECT id, request, permit, state, created_nsec, network_pin, has_network, init_pid, result FROM pods"},
+                {&s->load, "SELECT id, request, permit, state, created_nsec, network_pin, has_network, init_pid, result, resources FROM pods"},
                 {&s->load_leases, "SELECT container, pod FROM leases"},
         };
         return fold(store_prepare_all(sandboxd->store, all, ARRAY_SIZE(all)));
@@ -66,17 +67,19 @@ static int pod_store_on_pod(void *userdata, StoreStatement *row, const char **re
 {
         Sandboxd *sandboxd = userdata;
         const char *id, *pin;
-        const void *request, *permit, *result = NULL;
-        size_t n_request, n_permit, n_result = 0;
+        const void *request, *permit, *result = NULL, *resources = NULL;
+        size_t n_request, n_permit, n_result = 0, n_resources = 0;
         int64_t state, created, has_network, init_pid;
         bool has_result = sqlite3_column_type(row, 8) != SQLITE_NULL;
+        bool has_resources = sqlite3_column_type(row, 9) != SQLITE_NULL;
         if (!store_column_text(row, 0, ID_LENGTH, &id) || !id_is_valid(id) ||
             !store_column_blob(row, 1, POD_STORE_REQUEST_MAX, &request, &n_request) ||
             !store_column_blob(row, 2, sizeof(Permit), &permit, &n_permit) || n_permit != sizeof(Permit) ||
             !store_column_integer(row, 3, 0, POD_STATE_N - 1, &state) || !store_column_integer(row, 4, 0, INT64_MAX, &created) ||
             !store_column_text(row, 5, 127, &pin) || !store_column_integer(row, 6, 0, 1, &has_network) ||
             !store_column_integer(row, 7, 0, INT32_MAX, &init_pid) ||
-            (has_result && !store_column_blob(row, 8, POD_STORE_REQUEST_MAX, &result, &n_result))) {
+            (has_result && !store_column_blob(row, 8, POD_STORE_REQUEST_MAX, &result, &n_result)) ||
+            (has_resources && !store_column_blob(row, 9, POD_STORE_REQUEST_MAX, &resources, &n_resources))) {
                 *ret_why = "a column of the pod is not what was written";
                 return 1;
         }
@@ -97,6 +100,12 @@ static int pod_store_on_pod(void *userdata, StoreStatement *row, const char **re
         pod->init_pid = (int32_t)init_pid;
         (void)str_copy(pod->network_pin, sizeof(pod->network_pin), pin);
         list_append(&sandboxd->pods, &pod->link);
+        if (has_resources) {
+                pod->resources_packed = pod_store_copy(resources, n_resources);
+                pod->n_resources_packed = n_resources;
+                if (!pod->resources_packed)
+                        return error_origin(-ENOMEM);
+        }
         if (has_result) {
                 packed = pod_store_copy(result, n_result);
                 if (!packed)
@@ -138,7 +147,8 @@ int pod_store_put(Sandboxd *sandboxd, const Pod *pod)
         int r = store_run(sandboxd->store, sandboxd->statements->put, STORE_TEXT(pod->id), STORE_TEXT(pod->key),
                           STORE_BLOB(pod->packed, pod->n_packed), STORE_BLOB(&pod->permit, sizeof(pod->permit)), STORE_INTEGER(pod->state),
                           STORE_INTEGER(pod->created_nsec), STORE_TEXT(pod->network_pin), STORE_INTEGER(pod->has_network),
-                          STORE_INTEGER(pod->init_pid), STORE_BLOB(pod->result_packed, pod->n_result_packed));
+                          STORE_INTEGER(pod->init_pid), STORE_BLOB(pod->result_packed, pod->n_result_packed),
+                          STORE_BLOB(pod->resources_packed, pod->n_resources_packed));
         if (r > 0)
                 log_warning("pod %.13s: its state could not be recorded: %s", pod->id, store_error_text(sandboxd->store));
         return r < 0 ? fold(r) : r;

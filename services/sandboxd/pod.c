@@ -75,6 +75,7 @@ Pod *pod_free(Pod *pod)
         decode_arena_done(&pod->result_arena);
         free(pod->packed);
         free(pod->result_packed);
+        free(pod->resources_packed);
         free(pod->key);
         free(pod);
         return NULL;
@@ -100,9 +101,21 @@ int pod_set_state(Pod *pod, PodState state, const char *why)
         char title[256];
         log_info("pod %s (%.13s): %s -> %s: %s", pod_title(pod, title), pod->id, pod_state_name(pod->state), pod_state_name(state),
                  why);
+        bool was_ready = pod->state == POD_STATE_READY;
         pod->state = state;
         int r = pod_store_put(pod->sandboxd, pod);
-        return r < 0 ? fold(r) : r;
+        if (r < 0)
+                return fold(r);
+        /* It is made and runs in one step, and is not ready as soon as its end begins. */
+        int told = 0;
+        if (state == POD_STATE_READY) {
+                told = notice_send(pod, RUNTIME__V1__CONTAINER_EVENT_TYPE__CONTAINER_CREATED_EVENT);
+                if (told == 0)
+                        told = notice_send(pod, RUNTIME__V1__CONTAINER_EVENT_TYPE__CONTAINER_STARTED_EVENT);
+        } else if (was_ready) {
+                told = notice_send(pod, RUNTIME__V1__CONTAINER_EVENT_TYPE__CONTAINER_STOPPED_EVENT);
+        }
+        return told < 0 ? fold(told) : r;
 }
 
 int pod_set_result(Pod *pod, uint8_t *packed, size_t n)

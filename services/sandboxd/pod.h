@@ -50,6 +50,8 @@ struct Pod {
         DecodeArena arena;
         PodRequest *request; /* in the arena */
         Permit permit;
+        uint8_t *resources_packed; /* owned; the last UpdatePodSandboxResourcesRequest, NULL: none */
+        size_t n_resources_packed;
         PodState state;
         int64_t created_nsec;
         char network_pin[128]; /* in /run/netns; "" with the host's network, or before it is made */

@@ -18,6 +18,8 @@ typedef struct Sandboxd {
         List leftovers; /* Leftover.link; see leftover.c */
         struct ForwardTable *forwards; /* owned; see forward.c */
         struct Recovery *recovery;   /* owned; NULL once READY */
+        bool notices_wanted;         /* somebody listens to events */
+        uint64_t n_notices;
 } Sandboxd;
 
 Channel *sandboxd_setup(Sandboxd *sandboxd);
@@ -50,6 +52,19 @@ int end_resume(Pod *pod);
 int network_view_init(Sandboxd *sandboxd);
 void network_view_done(Sandboxd *sandboxd);
 int network_view_answer(Sandboxd *sandboxd, ReplyTo to);
+
+/* status.c: a pod as CRI shows it. Borrows from the pod and from scratch. */
+typedef struct StatusScratch {
+        Runtime__V1__PodSandboxNetworkStatus network;
+        Runtime__V1__PodIP additional[8], *additional_pointers[8];
+        Runtime__V1__NamespaceOption options;
+        Runtime__V1__Namespace namespaces;
+        Runtime__V1__LinuxPodSandboxStatus linux_status;
+} StatusScratch;
+void status_fill(const Pod *pod, Runtime__V1__PodSandboxStatus *ret, StatusScratch *scratch);
+
+/* notice.c: what is told to gatewayd while somebody listens to GetContainerEvents. 0 or -errno. */
+int notice_send(Pod *pod, Runtime__V1__ContainerEventType type);
 
 /* recover.c: compares rows with what is there, finishes or undoes, then sets READY. */
 int recovery_start(Sandboxd *sandboxd);

@@ -103,6 +103,41 @@ static char *status_info_json(const Pod *pod, const char *runtime_dir)
         return text;
 }
 
+void status_fill(const Pod *pod, Runtime__V1__PodSandboxStatus *ret, StatusScratch *scratch)
+{
+        const Runtime__V1__PodSandboxConfig *config = pod->request->config;
+        const Runtime__V1__LinuxSandboxSecurityContext *security = config->linux ? config->linux->security_context : NULL;
+        runtime__v1__pod_sandbox_status__init(ret);
+        runtime__v1__pod_sandbox_network_status__init(&scratch->network);
+        runtime__v1__namespace_option__init(&scratch->options);
+        runtime__v1__namespace__init(&scratch->namespaces);
+        runtime__v1__linux_pod_sandbox_status__init(&scratch->linux_status);
+        ret->id = (char *)pod->id;
+        ret->metadata = config->metadata;
+        ret->state = status_state(pod);
+        ret->created_at = pod->created_nsec;
+        ret->runtime_handler = pod->request->runtime_handler;
+        ret->n_labels = config->n_labels;
+        ret->labels = (Runtime__V1__PodSandboxStatus__LabelsEntry **)config->labels;
+        ret->n_annotations = config->n_annotations;
+        ret->annotations = (Runtime__V1__PodSandboxStatus__AnnotationsEntry **)config->annotations;
+
+        scratch->network.additional_ips = scratch->additional_pointers;
+        if (pod->result && pod->state == POD_STATE_READY) {
+                if (pod->result->n_ips > 0)
+                        scratch->network.ip = pod->result->ips[0];
+                for (size_t i = 1; i < pod->result->n_ips && i <= ARRAY_SIZE(scratch->additional); i++) {
+                        runtime__v1__pod_ip__init(&scratch->additional[i - 1]);
+                        scratch->additional[i - 1].ip = pod->result->ips[i];
+                        scratch->additional_pointers[scratch->network.n_additional_ips++] = &scratch->additional[i - 1];
+                }
+        }
+        ret->network = &scratch->network;
+        scratch->namespaces.options = security && security->namespace_options ? security->namespace_options : &scratch->options;
+        scratch->linux_status.namespaces = &scratch->namespaces;
+        ret->linux = &scratch->linux_status;
+}
+
 int on_pod_sandbox_status(void *userdata, Frame *frame)
 {
         Sandboxd *sandboxd = userdata;
@@ -111,39 +146,9 @@ int on_pod_sandbox_status(void *userdata, Frame *frame)
         Pod *pod = pods_resolve(sandboxd, request->pod_sandbox_id);
         if (!pod)
                 return reply_fail(to, GRPC_STATUS_NOT_FOUND, "pod %.80s does not exist", request->pod_sandbox_id);
-        const Runtime__V1__PodSandboxConfig *config = pod->request->config;
-        Runtime__V1__PodSandboxStatus status = RUNTIME__V1__POD_SANDBOX_STATUS__INIT;
-        status.id = pod->id;
-        status.metadata = config->metadata;
-        status.state = status_state(pod);
-        status.created_at = pod->created_nsec;
-        status.runtime_handler = pod->request->runtime_handler;
-        status.n_labels = config->n_labels;
-        status.labels = (Runtime__V1__PodSandboxStatus__LabelsEntry **)config->labels;
-        status.n_annotations = config->n_annotations;
-        status.annotations = (Runtime__V1__PodSandboxStatus__AnnotationsEntry **)config->annotations;
-
-        Runtime__V1__PodSandboxNetworkStatus network = RUNTIME__V1__POD_SANDBOX_NETWORK_STATUS__INIT;
-        Runtime__V1__PodIP additional[8], *additional_pointers[8];
-        network.additional_ips = additional_pointers;
-        if (pod->result && pod->state == POD_STATE_READY) {
-                if (pod->result->n_ips > 0)
-                        network.ip = pod->result->ips[0];
-                for (size_t i = 1; i < pod->result->n_ips && i <= ARRAY_SIZE(additional); i++) {
-                        runtime__v1__pod_ip__init(&additional[i - 1]);
-                        additional[i - 1].ip = pod->result->ips[i];
-                        additional_pointers[network.n_additional_ips++] = &additional[i - 1];
-                }
-        }
-        status.network = &network;
-        Runtime__V1__NamespaceOption default_options = RUNTIME__V1__NAMESPACE_OPTION__INIT;
-        Runtime__V1__Namespace namespaces = RUNTIME__V1__NAMESPACE__INIT;
-        const Runtime__V1__LinuxSandboxSecurityContext *security = config->linux ? config->linux->security_context : NULL;
-        namespaces.options = security && security->namespace_options ? security->namespace_options : &default_options;
-        Runtime__V1__LinuxPodSandboxStatus linux_status = RUNTIME__V1__LINUX_POD_SANDBOX_STATUS__INIT;
-        linux_status.namespaces = &namespaces;
-        status.linux = &linux_status;
-
+        Runtime__V1__PodSandboxStatus status;
+        StatusScratch scratch;
+        status_fill(pod, &status, &scratch);
         Runtime__V1__PodSandboxStatusResponse response = RUNTIME__V1__POD_SANDBOX_STATUS_RESPONSE__INIT;
         response.status = &status;
         response.timestamp = clock_realtime_nsec();
