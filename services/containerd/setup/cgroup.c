@@ -11,6 +11,7 @@
 
 #include "lib/error.h"
 #include "lib/grpc-status.h"
+#include "lib/log.h"
 #include "services/containerd/setup/setup.h"
 
 static int cgroup_open_beneath(int root_fd, const char *path)
@@ -61,6 +62,20 @@ int cgroup_kill(Setup *setup, const char *id, Refusal *refusal)
 }
 
 /* Reads a small file of the cgroup; an absent one (no such controller) reads as empty. */
+/* A runtime that fails after making the cgroup does not always remove it. The kernel refuses one that is not empty. */
+void cgroup_remove(Setup *setup, const char *id)
+{
+        Permit permit;
+        Refusal refusal;
+        char path[CGROUP_PATH_MAX];
+
+        if (setup->cgroup_fd < 0 || rootfs_permit(setup, id, &permit, &refusal) != 0 ||
+            !cgroup_path_compose(path, setup->config->systemd_cgroups, permit.cgroup_parent, id))
+                return;
+        if (unlinkat(setup->cgroup_fd, path + 1, AT_REMOVEDIR) == 0)
+                log_info("container %.13s: removed the cgroup that its runtime left behind", id);
+}
+
 static void cgroup_read_file(int dir_fd, const char *name, char *to, size_t size)
 {
         to[0] = '\0';

@@ -266,6 +266,7 @@ int rootfs_remove(Setup *setup, const char *id, Refusal *refusal)
         r = source_drop(hand_config(setup->hand), id); /* of a launch that was killed */
         if (r < 0)
                 return refusal_set(refusal, GRPC_STATUS_INTERNAL, "container %s: its mounts cannot be unmounted: %s", id, strerror(-r));
+        cgroup_remove(setup, id);
         static const char *const files[] = {"permit", "permit.new", "config.json", "pid"};
         for (size_t i = 0; i < ARRAY_SIZE(files); i++)
                 if (unlinkat(dir_fd, files[i], 0) < 0 && errno != ENOENT)

@@ -44,6 +44,8 @@ int idmap_probe(Setup *setup, SetupProbed *probed);
 int log_file_open(Setup *setup, const char *id, int *ret_fd, Refusal *refusal);
 
 int cgroup_kill(Setup *setup, const char *id, Refusal *refusal);
+/* Removes a container's cgroup that its runtime left behind, if it is empty. */
+void cgroup_remove(Setup *setup, const char *id);
 int cgroup_read(Setup *setup, const char *id, CgroupRead *values, Refusal *refusal);
 
 int signal_send(const SignalSend *verb, int pidfd, Refusal *refusal);
