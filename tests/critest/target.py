@@ -9,7 +9,7 @@ TOP = os.path.dirname(os.path.dirname(HERE))
 FIXTURE = os.path.join(TOP, "tests", "fixture")
 TOOLS = os.path.join(TOP, "tests", "tools", "bin")
 sys.path.insert(0, FIXTURE)
-from suite import Suite, write_network  # noqa: E402
+from suite import Suite, wait_until, write_network  # noqa: E402
 
 REGISTRIES = ("registry.k8s.io", "k8s.gcr.io", "gcr.io", "docker.io", "public.ecr.aws")
 
@@ -19,6 +19,11 @@ def on_a_host(variable, scratch, arguments):
     os.chmod(scratch, 0o755)
     return subprocess.run([os.path.join(FIXTURE, "host"), "--net", "--pid", "--", sys.argv[0], *arguments], check=False,
                           env={**os.environ, variable: scratch}).returncode
+
+
+def mounts():
+    with open("/proc/self/mountinfo", encoding="utf-8") as source:
+        return sorted(line.split()[4] for line in source)
 
 
 def make_images(layout):
@@ -61,6 +66,23 @@ class Target:
         write_network(suite.net_dir, ipam=suite.ipam_dir)
         suite.start()
         self.socket, self.stop, self.version = suite.socket, suite.stop, "Bulkhead"
+        self.suite, self.was, self.mounts = suite, suite.daemons(), mounts()
+
+    def damage(self):
+        """What of the suite ended while it worked, and what is left of its work, as a text; empty if nothing."""
+        told = []
+        now = self.suite.daemons()
+        ended = sorted(name for name, pid in self.was.items() if now.get(name) != pid)
+        if ended:
+            told.append("ended meanwhile: " + ", ".join(ended))
+        # Removal may go on for a moment after its answer.
+        wait_until(lambda: not self.suite.shims() and mounts() == self.mounts, 10, 0.2)
+        if self.suite.shims():
+            told.append("shims of " + ", ".join(sorted(self.suite.shims())))
+        left = sorted(set(mounts()) - set(self.mounts))
+        if left:
+            told.append("%d mounts are left: %s" % (len(left), ", ".join(left[:5])))
+        return "; ".join(told)
 
     def critest(self, *arguments):
         """Runs it with these arguments; what it says goes to the standard error. Its exit status."""
