@@ -60,9 +60,7 @@ class Target:
             self.stop = lambda: subprocess.run([script, "stop", directory], check=True)
             return
         suite = Suite(directory, settings={
-            "images": {"mirrors": [{"registry": r, "endpoint": "http://" + address} for r in REGISTRIES]},
-            # critest writes the profiles that its specs name where it has its temporary files.
-            "seccomp_dir": self.temporary})
+            "images": {"mirrors": [{"registry": r, "endpoint": "http://" + address} for r in REGISTRIES]}})
         write_network(suite.net_dir, ipam=suite.ipam_dir)
         suite.start()
         self.socket, self.stop, self.version = suite.socket, suite.stop, "Bulkhead"
