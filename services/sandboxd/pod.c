@@ -12,9 +12,11 @@
 #define POD_REQUEST_BUDGET (32 * 1024 * 1024)
 #define POD_RESULT_BUDGET (4 * 1024 * 1024)
 
+/* The lengths keep two pods apart whose names would read the same when joined. */
 char *pod_key(const Runtime__V1__PodSandboxMetadata *metadata)
 {
-        return str_printf("%s_%s_%s_%u", metadata->name, metadata->namespace_, metadata->uid, metadata->attempt);
+        return str_printf("%zu_%zu_%s_%s_%s_%u", strlen(metadata->name), strlen(metadata->namespace_), metadata->name,
+                          metadata->namespace_, metadata->uid, metadata->attempt);
 }
 
 int pod_new(Pod **ret, Sandboxd *sandboxd, const char *id, uint8_t *packed, size_t n_packed, const Permit *permit)

@@ -303,8 +303,9 @@ int run_start(Pod *pod)
                 int r = pod_store_put(sandboxd, pod);
                 if (r) {
                         if (r > 0) {
+                                char title[256];
                                 (void)refusal_set(&pod->failure, GRPC_STATUS_RESOURCE_EXHAUSTED,
-                                                  "pod %s: no space left to record it; free space on the node", pod->key);
+                                                  "pod %s: no space left to record it; free space on the node", pod_title(pod, title));
                                 reply_list_fail(&pod->runs, &pod->failure);
                         }
                         (void)pod_free(pod);
