@@ -1,31 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "services/streamd/connection.h"
 #include "ipc/edges/streamd-containerd.pb-c.h"
 #include "ipc/edges/streamd-containerd.rows.h"
 #include "ipc/edges/streamd-sandboxd.pb-c.h"
 #include "ipc/edges/streamd-sandboxd.rows.h"
-#include "lib/clock.h"
 #include "lib/error.h"
 #include "lib/grpc-status.h"
 #include "lib/log.h"
-#include "lib/strings.h"
-#include "services/streamd/streamd.h"
+#include "services/streamd/forward.h"
+#include "services/streamd/session.h"
 #include <event2/event.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <sys/socket.h>
 
-static const struct {
-        const char *prefix;
-        ConnectionVerb verb;
-        const char *name;
-} connection_routes[] = {
-        {"/exec/", CONNECTION_VERB_EXEC, "exec"},
-        {"/attach/", CONNECTION_VERB_ATTACH, "attach"},
-        {"/portforward/", CONNECTION_VERB_PORT_FORWARD, "port-forward"},
-};
-
-static Channel *connection_owner(const Connection *connection)
+Channel *connection_owner(const Connection *connection)
 {
-        return service_channel(connection->streamd->service, connection->verb == CONNECTION_VERB_PORT_FORWARD
+        return service_channel(connection->streamd->service, connection->handshake.verb == HANDSHAKE_PORT_FORWARD
                                                                      ? EDGE_STREAMD_SANDBOXD
                                                                      : EDGE_STREAMD_CONTAINERD);
 }
@@ -36,11 +28,18 @@ Connection *connection_free(Connection *connection)
                 return NULL;
 
         Streamd *streamd = connection->streamd;
-        if (connection->state == CONNECTION_STATE_OPENING)
+        struct event *events[] = {connection->read_event, connection->write_event, connection->closed_event,
+                                  connection->timer};
+        if (connection->state == CONNECTION_OPENING)
                 channel_cancel(connection_owner(connection), connection->request_id);
-        if (connection->event)
-                event_free(connection->event);
+        connection->session = session_free(connection->session);
+        connection->forward = forward_free(connection->forward);
+        for (size_t i = 0; i < ARRAY_SIZE(events); i++)
+                if (events[i])
+                        event_free(events[i]);
         connection->fd = fd_close(connection->fd);
+        byte_queue_done(&connection->in);
+        byte_queue_done(&connection->out);
         list_remove(&connection->link);
         streamd->n_connections--;
         free(connection);
@@ -49,14 +48,24 @@ Connection *connection_free(Connection *connection)
         return NULL;
 }
 
-static int connection_wait(Connection *connection, uint64_t usec)
+int connection_set_timer(Connection *connection, uint64_t usec)
 {
+        if (usec == USEC_INFINITY)
+                usec = connection->streamd->config->idle_timeout_sec * USEC_PER_SEC;
         const struct timeval time = {.tv_sec = (time_t)(usec / USEC_PER_SEC), .tv_usec = (suseconds_t)(usec % USEC_PER_SEC)};
-        return event_add(connection->event, &time) < 0 ? error_origin(-ENOMEM) : 0;
+        return event_add(connection->timer, &time) < 0 ? error_origin(-ENOMEM) : 0;
 }
 
-/* Answers and ends. The write side is closed first and the client's bytes are read away, so that a reset does not overtake
- * the answer. Small enough for any socket buffer: a client that has filled it with nothing read gets no answer. */
+void connection_finish(Connection *connection)
+{
+        connection->session = session_free(connection->session);
+        connection->forward = forward_free(connection->forward);
+        connection->state = CONNECTION_FLUSHING;
+        connection->traffic_usec = clock_monotonic_usec();
+        if (connection_set_timer(connection, STREAMD_FLUSH_USEC) < 0)
+                connection->dead = true;
+}
+
 static int _printf_(4, 5) connection_answer(Connection *connection, const char *status, const char *headers,
                                             const char *format, ...)
 {
@@ -71,76 +80,86 @@ static int _printf_(4, 5) connection_answer(Connection *connection, const char *
                          "close\r\n\r\n%s\n",
                          status, strlen(text) + 1, headers, text);
         log_info("stream: %s: %s", status, text);
-        if (send(connection->fd, answer, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT) != n ||
-            shutdown(connection->fd, SHUT_WR) < 0) {
-                (void)connection_free(connection);
-                return 0;
-        }
-        connection->state = CONNECTION_STATE_ENDING;
-        return connection_wait(connection, STREAMD_LINGER_USEC);
+        connection_finish(connection);
+        int r = byte_queue_append(&connection->out, answer, (size_t)n);
+        return r ? fold(r) : 0;
 }
 
+/* 101, and then what the session or forward has to say. */
+static int connection_stream(Connection *connection)
+{
+        char answer[HANDSHAKE_ANSWER_MAX];
+
+        connection->state = CONNECTION_STREAMING;
+        connection->traffic_usec = clock_monotonic_usec();
+        int r = byte_queue_append(&connection->out, answer, handshake_write(&connection->handshake, answer));
+        if (r == 0)
+                r = connection->session ? session_start(connection->session) : forward_start(connection->forward);
+        return r ? fold(r) : 0;
+}
+
+/* What is wrong with the URL, or passes, is told in HTTP. What is wrong with the session is told where its client looks, on the
+ * error stream: there it becomes the text that a person reads. */
 static int connection_answer_failed(Connection *connection, const Answer *answer)
 {
         switch (answer->code) {
         case GRPC_STATUS_NOT_FOUND:
                 return connection_answer(connection, "404 Not Found", "",
                                          "this URL is unknown, was used already, or has expired: ask for a new one");
-        case GRPC_STATUS_UNIMPLEMENTED:
-                return connection_answer(connection, "501 Not Implemented", "", "%s", answer->text);
+        case GRPC_STATUS_RESOURCE_EXHAUSTED:
+                return connection_answer(connection, "429 Too Many Requests", "Retry-After: 10\r\n", "%s", answer->text);
         case GRPC_STATUS_UNAVAILABLE:
         case GRPC_STATUS_DEADLINE_EXCEEDED:
                 return connection_answer(connection, "503 Service Unavailable", "", "%s: try again", answer->text);
         default:
-                return connection_answer(connection, "500 Internal Server Error", "", "%s", answer->text);
+                break;
         }
+        if (connection->handshake.verb == HANDSHAKE_PORT_FORWARD)
+                return connection_answer(connection, "500 Internal Server Error", "", "%s", answer->text);
+        int r = session_new_failed(connection, answer->text, &connection->session);
+        return r ? fold(r) : connection_stream(connection);
 }
 
-/* The owner gave up a session to us: it is closed again, because no stream protocol is spoken here yet. */
-static int connection_refuse_session(Connection *connection, const Frame *frame)
+/* The owner gave the session to us: agree with the client, and begin. */
+static int connection_start(Connection *connection, Frame *frame)
 {
         int r;
 
-        if (connection->verb == CONNECTION_VERB_PORT_FORWARD) {
-                const Bulkhead__StreamdSandboxd__ForwardOpened *opened =
-                        (const Bulkhead__StreamdSandboxd__ForwardOpened *)frame->message;
-                Bulkhead__StreamdSandboxd__ForwardClose end = BULKHEAD__STREAMD_SANDBOXD__FORWARD_CLOSE__INIT;
-                end.session_id = opened->session_id;
-                r = channel_event(connection_owner(connection), ROW_STREAMD_SANDBOXD_FORWARD_CLOSE, &end.base);
-        } else {
-                const Bulkhead__StreamdContainerd__SessionOpened *opened =
-                        (const Bulkhead__StreamdContainerd__SessionOpened *)frame->message;
-                Bulkhead__StreamdContainerd__SessionClose end = BULKHEAD__STREAMD_CONTAINERD__SESSION_CLOSE__INIT;
-                end.session_id = opened->session_id;
-                r = channel_event(connection_owner(connection), ROW_STREAMD_CONTAINERD_SESSION_CLOSE, &end.base);
-        }
+        if (connection->handshake.verb == HANDSHAKE_PORT_FORWARD)
+                r = forward_new(connection, frame, &connection->forward);
+        else
+                r = session_new(connection, frame, &connection->session);
         if (r < 0)
                 return fold(r);
-        return connection_answer(connection, "501 Not Implemented", "",
-                                 "%s over a stream is not built yet; `crictl exec -s` runs a command and collects its "
-                                 "output",
-                                 connection_routes[connection->verb].name);
+        if (r > 0)
+                return connection_answer(connection, "500 Internal Server Error", "",
+                                         "%s: the answer of %s lacks a stream", handshake_verb_name(connection->handshake.verb),
+                                         channel_peer_name(connection_owner(connection)));
+        return connection_stream(connection);
 }
 
 static int connection_on_opened(void *userdata, const Answer *answer)
 {
         Connection *connection = userdata;
 
-        connection->state = CONNECTION_STATE_ENDING;
-        int r = answer->outcome ? connection_answer_failed(connection, answer)
-                                : connection_refuse_session(connection, answer->frame);
-        return r ? fold(r) : 0;
+        connection->state = CONNECTION_FLUSHING; /* the request is over */
+        int r = answer->outcome ? connection_answer_failed(connection, answer) : connection_start(connection, answer->frame);
+        connection_settle(connection, r);
+        return 0;
 }
 
-static int connection_open(Connection *connection, const char *token)
+static int connection_open(Connection *connection)
 {
         Channel *owner = connection_owner(connection);
         uint64_t deadline_usec = clock_monotonic_usec() + STREAMD_OPEN_USEC;
-        ProtobufCBinaryData bytes = {.data = (uint8_t *)(uintptr_t)token, .len = strlen(token)};
+        ProtobufCBinaryData bytes = {
+                .data = (uint8_t *)connection->handshake.token,
+                .len = strlen(connection->handshake.token),
+        };
         int r;
 
-        connection->state = CONNECTION_STATE_OPENING;
-        if (connection->verb == CONNECTION_VERB_PORT_FORWARD) {
+        connection->state = CONNECTION_OPENING;
+        if (connection->handshake.verb == HANDSHAKE_PORT_FORWARD) {
                 Bulkhead__StreamdSandboxd__ForwardOpen open = BULKHEAD__STREAMD_SANDBOXD__FORWARD_OPEN__INIT;
                 open.token = bytes;
                 r = channel_call(owner, ROW_STREAMD_SANDBOXD_FORWARD_OPEN, &open.base, NULL, 0, deadline_usec,
@@ -152,102 +171,234 @@ static int connection_open(Connection *connection, const char *token)
                                  connection_on_opened, connection, &connection->request_id);
         }
         /* Meanwhile the client may say nothing; if it leaves, the request is cancelled. */
-        return r ? fold(r) : connection_wait(connection, STREAMD_OPEN_USEC + USEC_PER_SEC);
+        return r ? fold(r) : connection_set_timer(connection, STREAMD_OPEN_USEC + USEC_PER_SEC);
 }
 
-/* base64url, as tokens are written. */
-static bool token_is_valid(const char *token)
+static int connection_on_request(Connection *connection, const HttpHead *head)
 {
-        size_t n = strlen(token);
-
-        return n > 0 && n <= STREAMD_TOKEN_MAX &&
-               strspn(token, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") == n;
-}
-
-static int connection_route(Connection *connection, const HttpHead *head)
-{
-        for (size_t i = 0; i < ARRAY_SIZE(connection_routes); i++) {
-                if (!str_has_prefix(head->path, connection_routes[i].prefix))
-                        continue;
-                const char *token = head->path + strlen(connection_routes[i].prefix);
-                if (!token_is_valid(token))
-                        break;
-                if (!str_equal(head->method, "GET") && !str_equal(head->method, "POST"))
-                        return connection_answer(connection, "405 Method Not Allowed", "Allow: GET, POST\r\n",
-                                                 "%s is not a method of a stream", head->method);
-                /* Before the token is presented, which uses it up. */
-                if (!http_head_has_token(head, "connection", "upgrade") || !http_head_find(head, "upgrade"))
-                        return connection_answer(connection, "426 Upgrade Required", "Upgrade: websocket, SPDY/3.1\r\n",
-                                                 "a stream starts with an upgrade to WebSocket or SPDY/3.1");
-                connection->verb = connection_routes[i].verb;
-                return connection_open(connection, token);
+        switch (handshake_read(head, &connection->handshake)) {
+        case 0:
+                return connection_open(connection);
+        case HANDSHAKE_E_METHOD:
+                return connection_answer(connection, "405 Method Not Allowed", "Allow: GET, POST\r\n",
+                                         "%.32s is not a method of a stream", head->method);
+        case HANDSHAKE_E_UPGRADE:
+                return connection_answer(connection, "426 Upgrade Required", "Upgrade: websocket, SPDY/3.1\r\n",
+                                         "a stream starts with an upgrade to WebSocket or SPDY/3.1");
+        case HANDSHAKE_E_WEBSOCKET:
+                return connection_answer(connection, "400 Bad Request", "Sec-WebSocket-Version: 13\r\n",
+                                         "the WebSocket handshake lacks a good key, or version 13");
+        case HANDSHAKE_E_PROTOCOL:
+                return connection_answer(connection, "403 Forbidden", "",
+                                         "no sub-protocol in common: exec and attach are v4.channel.k8s.io (SPDY/3.1) or "
+                                         "v5.channel.k8s.io (WebSocket) and older, port-forward is portforward.k8s.io or "
+                                         "SPDY/3.1+portforward.k8s.io");
+        default:
+                return connection_answer(connection, "404 Not Found", "", "there is nothing here");
         }
-        return connection_answer(connection, "404 Not Found", "", "there is nothing here");
 }
 
 static int connection_on_head(Connection *connection)
 {
+        ByteQueue in = connection->in;
         HttpHead head;
+        int r;
 
-        switch (http_head_parse(connection->bytes, connection->n_bytes, &head)) {
+        switch (http_head_parse((char *)in.bytes + in.start, byte_queue_length(&in), &head)) {
         case 0:
-                return connection_route(connection, &head);
+                /* Nothing may follow it before the upgrade is answered. */
+                if (head.n_bytes < byte_queue_length(&in))
+                        r = connection_answer(connection, "400 Bad Request", "", "bytes came before the upgrade was answered");
+                else
+                        r = connection_on_request(connection, &head);
+                break;
         case HTTP_E_INCOMPLETE:
-                return connection_wait(connection, STREAMD_HEAD_USEC);
+                return 0;
         case HTTP_E_TOO_LONG:
-                return connection_answer(connection, "431 Request Header Fields Too Large", "",
-                                         "the head of the request is too long");
+                r = connection_answer(connection, "431 Request Header Fields Too Large", "",
+                                      "the head of the request is too long");
+                break;
         case HTTP_E_VERSION:
-                return connection_answer(connection, "505 HTTP Version Not Supported", "", "HTTP/1.1 is spoken here");
+                r = connection_answer(connection, "505 HTTP Version Not Supported", "", "HTTP/1.1 is spoken here");
+                break;
         default:
-                return connection_answer(connection, "400 Bad Request", "", "the head of the request is malformed");
+                r = connection_answer(connection, "400 Bad Request", "", "the head of the request is malformed");
         }
+        byte_queue_done(&connection->in);
+        return r ? fold(r) : 0;
 }
 
-static int connection_on_bytes(Connection *connection)
+static int connection_feed(Connection *connection, uint8_t *bytes, size_t n)
 {
-        char away[4096];
-        bool head = connection->state == CONNECTION_STATE_HEAD;
-        char *to = head ? connection->bytes + connection->n_bytes : away;
-        size_t room = head ? sizeof(connection->bytes) - connection->n_bytes : sizeof(away);
-        ssize_t n = recv(connection->fd, to, room, MSG_DONTWAIT);
+        switch (connection->state) {
+        case CONNECTION_HEAD: {
+                int r = byte_queue_append(&connection->in, bytes, n);
+                return r ? fold(r) : connection_on_head(connection);
+        }
+        case CONNECTION_OPENING:
+                channel_cancel(connection_owner(connection), connection->request_id);
+                connection->state = CONNECTION_FLUSHING;
+                return connection_answer(connection, "400 Bad Request", "", "bytes came before the upgrade was answered");
+        case CONNECTION_STREAMING:
+                return connection->session ? session_feed(connection->session, bytes, n)
+                                           : forward_feed(connection->forward, bytes, n);
+        case CONNECTION_FLUSHING:
+        case CONNECTION_ENDING:
+                return 0; /* read away, so that no reset overtakes what was sent */
+        }
+        return 0;
+}
+
+static int connection_on_readable(Connection *connection)
+{
+        uint8_t bytes[STREAMD_READ_BYTES];
+        size_t room = connection->state == CONNECTION_HEAD ? HTTP_HEAD_BYTES_MAX - byte_queue_length(&connection->in)
+                                                           : sizeof(bytes);
+        ssize_t n = recv(connection->fd, bytes, room, MSG_DONTWAIT);
 
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
-                return connection_wait(connection, STREAMD_HEAD_USEC);
+                return 0;
         if (n <= 0) {
-                (void)connection_free(connection);
+                connection->dead = true;
                 return 0;
         }
-        if (head) {
-                connection->n_bytes += (size_t)n;
-                return connection_on_head(connection);
+        connection->traffic_usec = clock_monotonic_usec();
+        int r = connection_feed(connection, bytes, (size_t)n);
+        return r ? fold(r) : 0;
+}
+
+static int connection_on_timer(Connection *connection)
+{
+        uint64_t idle = clock_monotonic_usec() - connection->traffic_usec;
+        uint64_t idle_max = connection->streamd->config->idle_timeout_sec * USEC_PER_SEC;
+        int r = 0;
+
+        switch (connection->state) {
+        case CONNECTION_HEAD:
+        case CONNECTION_OPENING:
+        case CONNECTION_ENDING:
+                connection->dead = true;
+                break;
+        case CONNECTION_FLUSHING:
+                if (idle < STREAMD_FLUSH_USEC)
+                        r = connection_set_timer(connection, STREAMD_FLUSH_USEC - idle);
+                else
+                        connection->dead = true;
+                break;
+        case CONNECTION_STREAMING:
+                if (idle >= idle_max) {
+                        log_info("stream: %s was idle for %u seconds: it ends",
+                                 handshake_verb_name(connection->handshake.verb),
+                                 connection->streamd->config->idle_timeout_sec);
+                        connection_finish(connection);
+                        break;
+                }
+                r = connection_set_timer(connection, idle_max - idle);
+                if (r == 0)
+                        r = connection->session ? session_on_timer(connection->session)
+                                                : forward_on_timer(connection->forward);
+                break;
         }
-        if (connection->state == CONNECTION_STATE_OPENING) {
-                /* Nothing may follow the head before the upgrade is answered. */
-                channel_cancel(connection_owner(connection), connection->request_id);
-                connection->state = CONNECTION_STATE_ENDING;
-                return connection_answer(connection, "400 Bad Request", "", "bytes came before the upgrade was answered");
+        return r ? fold(r) : 0;
+}
+
+/* Sends what the socket takes; what is left waits for it to be writable. */
+static int connection_flush(Connection *connection)
+{
+        while (byte_queue_length(&connection->out) > 0) {
+                ssize_t n = send(connection->fd, byte_queue_head(&connection->out), byte_queue_length(&connection->out),
+                                 MSG_NOSIGNAL | MSG_DONTWAIT);
+                if (n < 0 && errno == EAGAIN)
+                        return event_add(connection->write_event, NULL) < 0 ? error_origin(-ENOMEM) : 0;
+                if (n <= 0) {
+                        connection->dead = true;
+                        break;
+                }
+                connection->traffic_usec = clock_monotonic_usec();
+                byte_queue_consume(&connection->out, (size_t)n);
         }
-        return connection_wait(connection, STREAMD_LINGER_USEC);
+        return 0;
+}
+
+/* Until the socket takes no more, or there is no more. */
+static int connection_advance(Connection *connection)
+{
+        bool more;
+        int r;
+
+        do {
+                r = connection_flush(connection);
+                if (r || connection->dead)
+                        break;
+                bool stuck = byte_queue_length(&connection->out) > 0;
+                if (connection->session)
+                        r = session_continue(connection->session);
+                else if (connection->forward)
+                        r = forward_continue(connection->forward);
+                more = !stuck && byte_queue_length(&connection->out) > 0;
+        } while (r == 0 && more);
+        return r ? fold(r) : 0;
+}
+
+static int connection_update(Connection *connection)
+{
+        size_t n_out = byte_queue_length(&connection->out);
+        bool choked = n_out >= STREAMD_OUT_HIGH || (connection->choked && n_out >= STREAMD_OUT_HIGH / 2);
+        bool reads = connection->state != CONNECTION_STREAMING ||
+                     (connection->n_in_waiting < STREAMD_IN_HIGH && n_out < STREAMD_OUT_MAX);
+
+        if (connection->state == CONNECTION_FLUSHING && n_out == 0) {
+                (void)shutdown(connection->fd, SHUT_WR);
+                connection->state = CONNECTION_ENDING;
+                int r = connection_set_timer(connection, STREAMD_LINGER_USEC);
+                if (r)
+                        return fold(r);
+        }
+        if (choked != connection->choked && connection->session)
+                session_set_reading(connection->session, !choked);
+        if (choked != connection->choked && connection->forward)
+                forward_set_reading(connection->forward, !choked);
+        connection->choked = choked;
+        if ((reads ? event_add(connection->read_event, NULL) : event_del(connection->read_event)) < 0 ||
+            (reads ? event_del(connection->closed_event) : event_add(connection->closed_event, NULL)) < 0)
+                return error_origin(-ENOMEM);
+        return 0;
+}
+
+void connection_settle(Connection *connection, int r)
+{
+        Service *service = connection->streamd->service;
+
+        if (r == 0 && !connection->dead)
+                r = connection_advance(connection);
+        if (r == 0 && !connection->dead)
+                r = connection_update(connection);
+        if (r)
+                service_fail(service, fold(r));
+        else if (connection->dead)
+                (void)connection_free(connection);
 }
 
 static void connection_on_event(evutil_socket_t fd, short what, void *userdata)
 {
         Connection *connection = userdata;
-        Service *service = connection->streamd->service;
+        int r = 0;
 
-        if (what & EV_READ) {
-                int r = connection_on_bytes(connection);
-                if (r)
-                        service_fail(service, fold(r));
-        } else {
-                (void)connection_free(connection); /* too slow */
-        }
+        if (what & EV_CLOSED)
+                connection->dead = true;
+        else if (what & EV_READ)
+                r = connection_on_readable(connection);
+        else if (what & EV_TIMEOUT)
+                r = connection_on_timer(connection);
+        /* EV_WRITE: settling sends. */
+        connection_settle(connection, r);
 }
 
 int connection_new(Streamd *streamd, int fd)
 {
+        struct event_base *loop = service_loop(streamd->service);
         Connection *connection = calloc(1, sizeof(*connection));
+        int yes = 1;
 
         if (!connection) {
                 (void)close(fd);
@@ -257,8 +408,15 @@ int connection_new(Streamd *streamd, int fd)
         connection->fd = fd;
         list_append(&streamd->connections, &connection->link);
         streamd->n_connections++;
-        connection->event = event_new(service_loop(streamd->service), fd, EV_READ, connection_on_event, connection);
-        if (!connection->event || connection_wait(connection, STREAMD_HEAD_USEC) < 0) {
+        /* Keystrokes go at once; a client whose machine is gone is noticed, in its time. Neither is worth failing for. */
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
+        (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &yes, sizeof(yes));
+        connection->read_event = event_new(loop, fd, EV_READ | EV_PERSIST, connection_on_event, connection);
+        connection->write_event = event_new(loop, fd, EV_WRITE, connection_on_event, connection);
+        connection->closed_event = event_new(loop, fd, EV_CLOSED, connection_on_event, connection);
+        connection->timer = event_new(loop, -1, EV_TIMEOUT, connection_on_event, connection);
+        if (!connection->read_event || !connection->write_event || !connection->closed_event || !connection->timer ||
+            event_add(connection->read_event, NULL) < 0 || connection_set_timer(connection, STREAMD_HEAD_USEC) < 0) {
                 (void)connection_free(connection);
                 return error_origin(-ENOMEM);
         }

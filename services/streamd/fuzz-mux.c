@@ -57,11 +57,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t n_input)
                 return 0;
         bool tty = input[0] & 4;
         size_t step = input[1] ? input[1] : 4096;
-        mux_init(&fuzz.mux, &protocols[input[0] & 3], &fuzz_handlers, &fuzz, &out, true, true, !tty, tty);
+        mux_init(&fuzz.mux, &protocols[input[0] & 3], &fuzz_handlers, &fuzz, &out, true, true, !tty);
         fuzz_feed(input + 2, n_input - 2, step, (fuzz_take(&out), mux_feed(&fuzz.mux, bytes, n)));
         size_t n_status = session_status_write(status, &(SessionStatus){.exit_code = input[0]}, input[0] & 8);
         if (mux_finish(&fuzz.mux, status, n_status) < 0)
                 abort();
+        fuzz_feed(input + 2, n_input - 2, step, (fuzz_take(&out), mux_feed(&fuzz.mux, bytes, n)));
         mux_done(&fuzz.mux);
         byte_queue_done(&out);
         return 0;

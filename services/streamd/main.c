@@ -2,37 +2,68 @@
 #include "ipc/edges/streamd-containerd.pb-c.h"
 #include "ipc/edges/streamd-containerd.rows.h"
 #include "ipc/edges/streamd-sandboxd.pb-c.h"
+#include "ipc/edges/streamd-sandboxd.pb-c.h"
 #include "ipc/edges/streamd-sandboxd.rows.h"
 #include "lib/error.h"
 #include "lib/log.h"
-#include "services/streamd/streamd.h"
+#include "lib/strings.h"
+#include "services/streamd/forward.h"
+#include "services/streamd/session.h"
 #include <event2/event.h>
 #include <sys/socket.h>
 
-/* No session outlives the answer to its opening yet, so there is none that this could be about. */
 static int on_session_ended(void *userdata, Frame *frame)
 {
+        Streamd *streamd = userdata;
         const Bulkhead__StreamdContainerd__SessionEnded *ended =
                 (const Bulkhead__StreamdContainerd__SessionEnded *)frame->message;
 
-        log_debug("session %s ended with code %d", ended->session_id, ended->exit_code);
+        /* One whose client left meanwhile is not found. */
+        list_for_each(i, &streamd->sessions) {
+                Session *session = container_of(i, Session, link);
+                if (!str_equal(session->id, ended->session_id))
+                        continue;
+                Connection *connection = session->connection;
+                connection_settle(connection, session_on_ended(session, ended->exit_code, ended->error));
+                break;
+        }
         return 0;
 }
 
 static int on_forward_ended(void *userdata, Frame *frame)
 {
-        const Bulkhead__StreamdSandboxd__ForwardEnded *ended =
-                (const Bulkhead__StreamdSandboxd__ForwardEnded *)frame->message;
+        Streamd *streamd = userdata;
+        const Bulkhead__StreamdSandboxd__ForwardEnded *ended = (const Bulkhead__StreamdSandboxd__ForwardEnded *)frame->message;
 
-        log_debug("port-forward session %s ended: %s", ended->session_id, ended->error);
+        list_for_each(i, &streamd->forwards) {
+                Forward *forward = container_of(i, Forward, link);
+                if (!str_equal(forward->id, ended->session_id))
+                        continue;
+                Connection *connection = forward->connection;
+                connection_settle(connection, forward_on_ended(forward, ended->error));
+                break;
+        }
         return 0;
+}
+
+static void streamd_on_containerd(void *userdata, Channel *channel, bool connected)
+{
+        Streamd *streamd = userdata;
+
+        if (connected || !streamd->listener_event)
+                return;
+        list_for_each_safe(i, next, &streamd->sessions) {
+                Session *session = container_of(i, Session, link);
+                session_on_owner_lost(session);
+                connection_settle(session->connection, 0);
+        }
 }
 
 static const ChannelHandler streamd_containerd_handlers[] = {EDGE_STREAMD_CONTAINERD_HANDLERS_A};
 static const ChannelHandler streamd_sandboxd_handlers[] = {EDGE_STREAMD_SANDBOXD_HANDLERS_A};
 
 static const ServiceEdge streamd_edges[] = {
-        {.edge = EDGE_STREAMD_CONTAINERD, .handlers = streamd_containerd_handlers},
+        {.edge = EDGE_STREAMD_CONTAINERD, .handlers = streamd_containerd_handlers, .on_changed = streamd_on_containerd},
         {.edge = EDGE_STREAMD_SANDBOXD, .handlers = streamd_sandboxd_handlers},
 };
 
@@ -63,6 +94,8 @@ static int streamd_ready(void *context)
         Streamd *streamd = context;
 
         list_init(&streamd->connections);
+        list_init(&streamd->sessions);
+        list_init(&streamd->forwards);
         streamd->config = service_section(streamd->service, sizeof(*streamd->config));
         streamd->listener_fd = service_take_fd(streamd->service, "stream");
         if (streamd->listener_fd < 0)

@@ -24,11 +24,12 @@ static int mux_on_stream(void *userdata, SpdyStream *stream, const SpdyHeaders *
         for (int i = 0; i < MUX_STREAMS_N; i++) {
                 if (!str_equal(type, mux_names[i]))
                         continue;
-                if (!mux->wanted[i] || mux->streams[i] || mux->n_missing == 0)
+                if (mux->opened[i])
                         break;
                 stream->kind = i;
                 mux->streams[i] = stream;
-                mux->n_missing--;
+                mux->opened[i] = true;
+                mux->missing[i] = false;
                 return 0;
         }
         return SPDY_E_REFUSED;
@@ -68,8 +69,7 @@ static void mux_choose_channel(Mux *mux, uint8_t byte)
         if (mux->protocol->version >= 5 && byte == MUX_CHANNEL_CLOSE)
                 mux->channel = MUX_CHANNEL_CLOSE;
         else
-                mux->channel = (channel == MUX_STDIN || channel == MUX_RESIZE) && mux->wanted[channel] ? channel
-                                                                                                    : MUX_CHANNEL_IGNORE;
+                mux->channel = channel == MUX_STDIN || channel == MUX_RESIZE ? channel : MUX_CHANNEL_IGNORE;
 }
 
 static int mux_pass(Mux *mux, const uint8_t *bytes, size_t n)
@@ -113,7 +113,7 @@ static int mux_on_part(void *userdata, bool first, bool last, uint8_t *bytes, si
                 n--;
         }
         if (mux->channel == MUX_CHANNEL_CLOSE && n > 0) {
-                bool is_stdin = *bytes == MUX_STDIN && mux->wanted[MUX_STDIN];
+                bool is_stdin = *bytes == MUX_STDIN;
                 mux->channel = MUX_CHANNEL_IGNORE;
                 return is_stdin ? mux->handlers->on_stdin_end(mux->userdata) : 0;
         }
@@ -156,37 +156,52 @@ static int mux_send_message(Mux *mux, MuxStream stream, const uint8_t *bytes, si
 /* Both. */
 
 void mux_init(Mux *mux, const MuxProtocol *protocol, const MuxHandlers *handlers, void *userdata, ByteQueue *out, bool has_stdin,
-              bool has_stdout, bool has_stderr, bool tty)
+              bool has_stdout, bool has_stderr)
 {
-        *mux = (Mux){
-                .protocol = protocol,
-                .handlers = handlers,
-                .userdata = userdata,
-                .wanted = {
-                        [MUX_STDIN] = has_stdin,
-                        [MUX_STDOUT] = has_stdout,
-                        [MUX_STDERR] = has_stderr && !tty,
-                        [MUX_ERROR] = true,
-                        [MUX_RESIZE] = tty && (protocol->medium == MUX_MEDIUM_WEBSOCKET || protocol->version >= 3),
-                },
-        };
+        *mux = (Mux){.protocol = protocol, .handlers = handlers, .userdata = userdata};
         if (protocol->medium == MUX_MEDIUM_WEBSOCKET) {
                 websocket_session_init(&mux->websocket, &mux_websocket_handlers, mux, out);
                 return;
         }
         spdy_session_init(&mux->spdy, &mux_spdy_handlers, mux, out, MUX_STREAMS_N);
-        for (int i = 0; i < MUX_STREAMS_N; i++)
-                mux->n_missing += mux->wanted[i];
+        mux->missing[MUX_STDIN] = has_stdin;
+        mux->missing[MUX_STDOUT] = has_stdout;
+        mux->missing[MUX_STDERR] = has_stderr;
+        mux->missing[MUX_ERROR] = true;
 }
 
 void mux_done(Mux *mux)
 {
         spdy_session_done(&mux->spdy);
+        byte_queue_done(&mux->status);
 }
 
 bool mux_is_ready(const Mux *mux)
 {
-        return mux->n_missing == 0;
+        for (int i = 0; i < MUX_STREAMS_N; i++)
+                if (mux->missing[i])
+                        return false;
+        return true;
+}
+
+bool mux_is_finished(const Mux *mux)
+{
+        return mux->finished && (mux->protocol->medium == MUX_MEDIUM_WEBSOCKET || mux->opened[MUX_ERROR]);
+}
+
+/* After the end: the status if it can be told now, and the end of whatever is open. */
+static int mux_end_all(Mux *mux)
+{
+        int r = 0;
+
+        if (mux->streams[MUX_ERROR] && byte_queue_length(&mux->status) > 0) {
+                r = spdy_stream_send(&mux->spdy, mux->streams[MUX_ERROR], byte_queue_head(&mux->status),
+                                     byte_queue_length(&mux->status), false);
+                byte_queue_done(&mux->status);
+        }
+        for (int i = 0; i < MUX_STREAMS_N && r == 0; i++)
+                r = mux_end(mux, (MuxStream)i);
+        return r ? fold(r) : 0;
 }
 
 int mux_feed(Mux *mux, uint8_t *bytes, size_t n)
@@ -196,8 +211,10 @@ int mux_feed(Mux *mux, uint8_t *bytes, size_t n)
 
         if (r < 0)
                 return fold(r);
-        if (r == 0)
-                return 0;
+        if (r == 0) {
+                r = mux->finished && !websocket ? mux_end_all(mux) : 0;
+                return r ? fold(r) : 0;
+        }
         return r == (websocket ? (int)WEBSOCKET_E_GOODBYE : (int)SPDY_E_GOODBYE) ? MUX_E_GOODBYE : MUX_E_VIOLATION;
 }
 
@@ -226,11 +243,17 @@ int mux_end(Mux *mux, MuxStream stream)
 
 int mux_finish(Mux *mux, const char *status, size_t n)
 {
-        int r = n > 0 ? mux_send(mux, MUX_ERROR, (const uint8_t *)status, n) : 0;
+        int r;
 
-        for (int i = 0; i < MUX_STREAMS_N && r == 0; i++)
-                r = mux_end(mux, (MuxStream)i);
-        if (r == 0 && mux->protocol->medium == MUX_MEDIUM_WEBSOCKET)
-                r = websocket_session_close(&mux->websocket, WEBSOCKET_CLOSE_NORMAL);
+        mux->finished = true;
+        if (mux->protocol->medium == MUX_MEDIUM_WEBSOCKET) {
+                r = n > 0 ? mux_send(mux, MUX_ERROR, (const uint8_t *)status, n) : 0;
+                if (r == 0)
+                        r = websocket_session_close(&mux->websocket, WEBSOCKET_CLOSE_NORMAL);
+        } else {
+                r = byte_queue_append(&mux->status, status, n);
+                if (r == 0)
+                        r = mux_end_all(mux);
+        }
         return r ? fold(r) : 0;
 }

@@ -32,10 +32,12 @@ typedef struct Mux {
         const MuxProtocol *protocol;
         const MuxHandlers *handlers;
         void *userdata;
-        bool wanted[MUX_STREAMS_N]; /* the session has it */
         SpdySession spdy;
         SpdyStream *streams[MUX_STREAMS_N]; /* owned by spdy; NULL: not opened yet, or gone */
-        size_t n_missing;                   /* streams of SPDY that the client has yet to open */
+        bool opened[MUX_STREAMS_N];         /* the client has opened it, ever */
+        bool missing[MUX_STREAMS_N];        /* it must, before the session can begin */
+        bool finished;
+        ByteQueue status; /* waits for MUX_ERROR, after mux_finish() */
         WebsocketSession websocket;
         int channel; /* of the message under way; MUX_CHANNEL_* */
         Base64Decoder base64;
@@ -44,9 +46,10 @@ typedef struct Mux {
 /* Positive outcomes of mux_feed(). */
 enum { MUX_E_VIOLATION = 1, MUX_E_GOODBYE };
 
-/* tty: a session with a terminal has no stderr, and a stream for its size. */
+/* The session reads or writes these, so a client of SPDY must open them first. Others it may open as well, for it knows what it
+ * asked for and not what there is: they are answered, and what comes on them is dropped by the handlers. */
 void mux_init(Mux *mux, const MuxProtocol *protocol, const MuxHandlers *handlers, void *userdata, ByteQueue *out, bool has_stdin,
-              bool has_stdout, bool has_stderr, bool tty);
+              bool has_stdout, bool has_stderr);
 void mux_done(Mux *mux);
 /* All streams are there, so the session may begin. */
 bool mux_is_ready(const Mux *mux);
@@ -56,5 +59,7 @@ int mux_feed(Mux *mux, uint8_t *bytes, size_t n);
 int mux_send(Mux *mux, MuxStream stream, const uint8_t *bytes, size_t n);
 /* No more comes of MUX_STDOUT or MUX_STDERR. */
 int mux_end(Mux *mux, MuxStream stream);
-/* The status, and the end of all streams. */
+/* The status, and the end of all streams, also of those that a client of SPDY has yet to open: it would wait for the answer. */
 int mux_finish(Mux *mux, const char *status, size_t n);
+/* Whether the client was sent all of that which it can be sent by now. */
+bool mux_is_finished(const Mux *mux);

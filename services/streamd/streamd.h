@@ -4,17 +4,27 @@
 /* streamd: serves the URLs of exec, attach and port-forward. It holds no authority over containers: it presents the bytes of
  * a URL's token to the owner of the object, and gets the fds of that one session. */
 
+#include "lib/clock.h"
 #include "lib/list.h"
 #include "services/service.h"
-#include "services/streamd/http-head.h"
 
 struct event;
 
-#define STREAMD_CONNECTIONS_MAX 256
-#define STREAMD_HEAD_USEC (10 * UINT64_C(1000000)) /* to send the whole head */
-#define STREAMD_OPEN_USEC (30 * UINT64_C(1000000)) /* for the owner's answer */
-#define STREAMD_LINGER_USEC (2 * UINT64_C(1000000)) /* for the client to read a refusal */
-#define STREAMD_TOKEN_MAX 128
+/* Of each connection at most 4 fds, of each forwarded connection 1; together they stay below the row's rlimit. */
+#define STREAMD_CONNECTIONS_MAX 512
+#define STREAMD_PAIRS_MAX 1536
+#define STREAMD_HEAD_USEC (10 * USEC_PER_SEC)     /* to send the whole head */
+#define STREAMD_OPEN_USEC (30 * USEC_PER_SEC)     /* for the owner's answer */
+#define STREAMD_CREATION_USEC (30 * USEC_PER_SEC) /* for the client to open its streams, as kubelet's server has it */
+#define STREAMD_FLUSH_USEC (30 * USEC_PER_SEC)    /* for the client to take the last bytes, without a pause longer than that */
+#define STREAMD_LINGER_USEC (10 * USEC_PER_SEC)   /* for the client to close */
+#define STREAMD_READ_BYTES (32 * 1024)            /* at a turn, from whatever is ready */
+/* What waits for the client: above the first no more is read from processes, above the second none of its frames either,
+ * which could only ask for more answers. */
+#define STREAMD_OUT_HIGH (64 * 1024)
+#define STREAMD_OUT_MAX (192 * 1024)
+/* What waits for processes and pods: above it the client is not read. */
+#define STREAMD_IN_HIGH (64 * 1024)
 
 typedef struct Streamd {
         Service *service; /* borrowed; first member */
@@ -23,31 +33,10 @@ typedef struct Streamd {
         struct event *listener_event; /* owned; disabled while there are too many connections */
         List connections;             /* Connection.link */
         size_t n_connections;
+        List sessions;  /* Session.link */
+        List forwards;  /* Forward.link */
+        size_t n_pairs; /* of all connections */
 } Streamd;
-
-typedef enum ConnectionState {
-        CONNECTION_STATE_HEAD,    /* reading the request's head */
-        CONNECTION_STATE_OPENING, /* the owner was asked */
-        CONNECTION_STATE_ENDING,  /* answered; waiting for the client to close */
-} ConnectionState;
-
-typedef enum ConnectionVerb { CONNECTION_VERB_EXEC, CONNECTION_VERB_ATTACH, CONNECTION_VERB_PORT_FORWARD } ConnectionVerb;
-
-typedef struct Connection {
-        List link;        /* in Streamd.connections */
-        Streamd *streamd; /* borrowed; outlives us */
-        int fd;           /* owned */
-        ConnectionState state;
-        ConnectionVerb verb;
-        uint32_t request_id;  /* under way on the owner's edge, while OPENING */
-        struct event *event;  /* owned: readable, or the state's deadline */
-        size_t n_bytes;
-        char bytes[HTTP_HEAD_BYTES_MAX];
-} Connection;
-
-/* Takes the fd. */
-int connection_new(Streamd *streamd, int fd);
-Connection *connection_free(Connection *connection);
 
 /* Starts or stops accepting, as the number of connections allows. */
 int streamd_update_listener(Streamd *streamd);

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* One port-forward: pairs of SPDY streams, data and error, that belong together by a request id, and for each pair one
+ * socket that sandboxd connected into the pod. Over a WebSocket the same SPDY travels in binary messages. */
+
+#include "services/streamd/leg.h"
+
+#define FORWARD_STREAMS_MAX 256 /* of a connection: 128 pairs */
+
+typedef struct Forward {
+        List link;              /* in Streamd.forwards */
+        Connection *connection; /* borrowed; owns us */
+        char *id;               /* sandboxd's name of it */
+        SpdySession spdy;
+        WebsocketSession websocket; /* of its medium */
+        List pairs;                 /* Pair.link */
+} Forward;
+
+int forward_new(Connection *connection, Frame *frame, Forward **ret);
+/* Tells sandboxd. */
+Forward *forward_free(Forward *forward);
+
+/* After the 101 was queued. */
+int forward_start(Forward *forward);
+int forward_feed(Forward *forward, uint8_t *bytes, size_t n);
+/* The pods' sockets are to be read, or not. */
+void forward_set_reading(Forward *forward, bool reading);
+/* Ends the pairs whose directions have both ended. */
+int forward_continue(Forward *forward);
+/* sandboxd ends it: the pod goes. */
+int forward_on_ended(Forward *forward, const char *error);
+/* Ends the pairs that are not complete in time. */
+int forward_on_timer(Forward *forward);
