@@ -5,6 +5,6 @@
  * info.runtimeSpec, info.config). */
 
 #include "services/containerd/container.h"
-#include "services/containerd/json.h"
+#include "services/json-text.h"
 
 void info_write(const Container *container, JsonText *json);

@@ -8,7 +8,7 @@
 #include "lib/error.h"
 #include "lib/log.h"
 #include "services/containerd/containerd.h"
-#include "services/containerd/json.h"
+#include "services/json-text.h"
 #include <stdio.h>
 
 #define RUNTIME_PROBE_AGAIN_USEC (UINT64_C(5) * 1000000)
@@ -217,27 +217,27 @@ static void runtime_write_config(const Containerd *containerd, JsonText *json)
 {
         const ConfigContainerd *config = containerd->config;
 
-        json_open(json, NULL, '{');
-        json_string(json, "stateDir", containerd->common->state_dir);
-        json_string(json, "runtimeDir", containerd->common->runtime_dir);
-        json_string(json, "sandboxImage", "");
-        json_string(json, "logRoot", config->log_root);
-        json_string(json, "seccompDir", config->seccomp_dir);
-        json_bool(json, "systemdCgroup", config->systemd_cgroups);
-        json_bool(json, "allowPrivileged", config->allow_privileged);
-        json_bool(json, "allowHostPaths", config->allow_host_paths);
-        json_integer(json, "oomScoreAdjMin", config->oom_score_adj_min);
-        json_open(json, "runtimes", '[');
+        json_text_open(json, NULL, '{');
+        json_text_string(json, "stateDir", containerd->common->state_dir);
+        json_text_string(json, "runtimeDir", containerd->common->runtime_dir);
+        json_text_string(json, "sandboxImage", "");
+        json_text_string(json, "logRoot", config->log_root);
+        json_text_string(json, "seccompDir", config->seccomp_dir);
+        json_text_bool(json, "systemdCgroup", config->systemd_cgroups);
+        json_text_bool(json, "allowPrivileged", config->allow_privileged);
+        json_text_bool(json, "allowHostPaths", config->allow_host_paths);
+        json_text_integer(json, "oomScoreAdjMin", config->oom_score_adj_min);
+        json_text_open(json, "runtimes", '[');
         for (uint32_t i = 0; i < config->n_runtimes; i++) {
-                json_open(json, NULL, '{');
-                json_string(json, "handler", config->runtimes[i].handler);
-                json_string(json, "path", config->runtimes[i].path);
-                json_bool(json, "present", containerd->runtimes.states[i].is_present);
-                json_string(json, "version", containerd->runtimes.states[i].version);
-                json_close(json, '}');
+                json_text_open(json, NULL, '{');
+                json_text_string(json, "handler", config->runtimes[i].handler);
+                json_text_string(json, "path", config->runtimes[i].path);
+                json_text_bool(json, "present", containerd->runtimes.states[i].is_present);
+                json_text_string(json, "version", containerd->runtimes.states[i].version);
+                json_text_close(json, '}');
         }
-        json_close(json, ']');
-        json_close(json, '}');
+        json_text_close(json, ']');
+        json_text_close(json, '}');
 }
 
 int runtime_status_reply(Containerd *containerd, ReplyTo to)
@@ -247,7 +247,7 @@ int runtime_status_reply(Containerd *containerd, ReplyTo to)
         Runtime__V1__RuntimeHandler handlers[CONFIG_RUNTIMES_MAX + 1], *rows[CONFIG_RUNTIMES_MAX + 1];
         Runtime__V1__RuntimeHandlerFeatures features[CONFIG_RUNTIMES_MAX + 1];
         Runtime__V1__RuntimeFeatures all = RUNTIME__V1__RUNTIME_FEATURES__INIT;
-        _cleanup_(json_done) JsonText json = {0};
+        _cleanup_(json_text_done) JsonText json = {0};
         char message[1024];
         int r = 0;
 
@@ -267,7 +267,7 @@ int runtime_status_reply(Containerd *containerd, ReplyTo to)
         all.supplemental_groups_policy = true;
         response.features = &all;
         runtime_write_config(containerd, &json);
-        response.config_json = json_text(&json);
+        response.config_json = json_text_end(&json);
         r = reply_send(to, &response.base, NULL, 0);
         const RuntimeState *state = &containerd->runtimes.states[0];
         if (r == 0 && (!state->is_present || !containerd->runtimes.is_setup_probed) && clock_monotonic_usec() - containerd->runtimes.probed_usec > RUNTIME_PROBE_AGAIN_USEC)

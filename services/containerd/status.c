@@ -118,7 +118,7 @@ int status_reply(const Container *container, bool verbose, ReplyTo to)
         Runtime__V1__ContainerStatusResponse__InfoEntry entry = RUNTIME__V1__CONTAINER_STATUS_RESPONSE__INFO_ENTRY__INIT;
         Runtime__V1__ContainerStatusResponse__InfoEntry *entries[] = {&entry};
         Runtime__V1__ContainerStatus status;
-        _cleanup_(json_done) JsonText info = {0};
+        _cleanup_(json_text_done) JsonText info = {0};
         StatusScratch scratch;
 
         status_fill(container, &status, &scratch);
@@ -126,7 +126,7 @@ int status_reply(const Container *container, bool verbose, ReplyTo to)
         if (verbose) {
                 info_write(container, &info);
                 entry.key = (char *)"info";
-                entry.value = json_text(&info);
+                entry.value = json_text_end(&info);
                 response.n_info = 1;
                 response.info = entries;
         }

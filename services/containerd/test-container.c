@@ -5,7 +5,7 @@
 #include "ipc/edges/runtime-spec.pb-c.h"
 #include "lib/test.h"
 #include "services/containerd/containerd.h"
-#include "services/containerd/json.h"
+#include "services/json-text.h"
 #include "services/containerd/runtime-table.h"
 #include "services/containerd/status.h"
 #include "services/containerd/stop-signal.h"
@@ -344,7 +344,7 @@ static void test_json(void)
         Runtime__V1__ContainerConfig__LabelsEntry entry = RUNTIME__V1__CONTAINER_CONFIG__LABELS_ENTRY__INIT, *labels[] = {&entry};
         Runtime__V1__KeyValue env = RUNTIME__V1__KEY_VALUE__INIT, *envs[] = {&env};
         char *args[] = {(char *)"a\"b", (char *)"\\", (char *)"\n"};
-        _cleanup_(json_done) JsonText json = {0};
+        _cleanup_(json_text_done) JsonText json = {0};
 
         metadata.name = (char *)"x";
         config.metadata = &metadata;
@@ -359,11 +359,11 @@ static void test_json(void)
         config.envs = envs;
         config.n_envs = 1;
         config.tty = true;
-        json_open(&json, NULL, '{');
-        json_integer(&json, "n", -5);
-        json_message(&json, "config", &config.base);
-        json_close(&json, '}');
-        assert_eq_str(json_text(&json), "{\"n\":-5,\"config\":{\"metadata\":{\"name\":\"x\"},\"args\":[\"a\\u0022b\",\"\\u005c\",\"\\u000a\"],"
+        json_text_open(&json, NULL, '{');
+        json_text_integer(&json, "n", -5);
+        json_text_message(&json, "config", &config.base);
+        json_text_close(&json, '}');
+        assert_eq_str(json_text_end(&json), "{\"n\":-5,\"config\":{\"metadata\":{\"name\":\"x\"},\"args\":[\"a\\u0022b\",\"\\u005c\",\"\\u000a\"],"
                                         "\"envs\":[{\"key\":\"E\",\"value\":\"\\ufffd\\u0001\"}],\"labels\":{\"k\":\"\xe2\x98\x83\"},"
                                         "\"tty\":true}}");
 }

@@ -304,6 +304,8 @@ static int update_done(Operation *operation)
         Runtime__V1__UpdateContainerResourcesResponse response = RUNTIME__V1__UPDATE_CONTAINER_RESOURCES_RESPONSE__INIT;
         int r = 0;
 
+        if (!update->to.channel && failure_is_set(&update->failure))
+                log_warning("%s", update->failure.text);
         if (update->to.channel)
                 r = failure_is_set(&update->failure) ? reply_fail(update->to, update->failure.code, "%s", update->failure.text)
                                                      : reply_send(update->to, &response.base, NULL, 0);

@@ -91,7 +91,7 @@ static int node_status_finish(NodeStatus *status)
         Runtime__V1__RuntimeCondition conditions[2], *condition_pointers[2] = {&conditions[0], &conditions[1]};
         Runtime__V1__RuntimeStatus runtime_status = RUNTIME__V1__RUNTIME_STATUS__INIT;
         Runtime__V1__StatusResponse response = RUNTIME__V1__STATUS_RESPONSE__INIT;
-        Runtime__V1__StatusResponse__InfoEntry infos[2], *info_pointers[2] = {&infos[0], &infos[1]};
+        Runtime__V1__StatusResponse__InfoEntry infos[3], *info_pointers[3] = {&infos[0], &infos[1], &infos[2]};
         response.info = info_pointers;
         node_condition_init(&conditions[0], "RuntimeReady", false, "RuntimeDaemonNotReady", status->runtime_trouble);
         node_condition_init(&conditions[1], "NetworkReady", false, "NetworkDaemonNotReady", status->network_trouble);
@@ -117,6 +117,11 @@ static int node_status_finish(NodeStatus *status)
                         infos[response.n_info].key = (char *)"cniconfig";
                         infos[response.n_info++].value = network->cni_config_json;
                 }
+        }
+        if (status->verbose) {
+                runtime__v1__status_response__info_entry__init(&infos[response.n_info]);
+                infos[response.n_info].key = (char *)"lastCNILoadStatus";
+                infos[response.n_info++].value = conditions[1].status ? (char *)"OK" : conditions[1].message;
         }
         runtime_status.n_conditions = 2;
         runtime_status.conditions = condition_pointers;

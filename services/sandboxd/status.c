@@ -6,6 +6,7 @@
 
 #include "lib/clock.h"
 #include "lib/error.h"
+#include "services/json-text.h"
 #include "services/sandboxd/handlers.h"
 
 static Runtime__V1__PodSandboxState status_state(const Pod *pod)
@@ -74,6 +75,37 @@ int on_list_pod_sandbox(void *userdata, Frame *frame)
         return fold(reply_send(frame_reply_to(frame), &response.base, NULL, 0));
 }
 
+static json_t *status_message_json(const ProtobufCMessage *message)
+{
+        _cleanup_(json_text_done) JsonText text = {0};
+        if (!message)
+                return json_null();
+        json_text_message(&text, NULL, message);
+        json_t *json = json_loads(json_text_end(&text), 0, NULL);
+        return json ? json : json_null();
+}
+
+/* The pod's own limits: of the last UpdatePodSandboxResources, or as it was made with. */
+static void status_info_resources(const Pod *pod, json_t *info)
+{
+        const Runtime__V1__LinuxPodSandboxConfig *linux_config = pod->request->config->linux;
+        const Runtime__V1__LinuxContainerResources *overhead = linux_config ? linux_config->overhead : NULL;
+        const Runtime__V1__LinuxContainerResources *resources = linux_config ? linux_config->resources : NULL;
+        DecodeArena arena;
+        ProtobufCMessage *message = NULL;
+        decode_arena_init(&arena, decode_budget(pod->n_resources_packed));
+        if (pod->resources_packed && decode_message(&arena, &runtime__v1__update_pod_sandbox_resources_request__descriptor,
+                                                    pod->resources_packed, pod->n_resources_packed, &message) == 0) {
+                const Runtime__V1__UpdatePodSandboxResourcesRequest *update =
+                        container_of(message, Runtime__V1__UpdatePodSandboxResourcesRequest, base);
+                overhead = update->overhead ? update->overhead : overhead;
+                resources = update->resources ? update->resources : resources;
+        }
+        (void)json_object_set_new(info, "overhead", status_message_json(overhead ? &overhead->base : NULL));
+        (void)json_object_set_new(info, "resources", status_message_json(resources ? &resources->base : NULL));
+        decode_arena_done(&arena);
+}
+
 /* What tools read of a pod: where its network namespace is, what the plugins answered, its handler. */
 static char *status_info_json(const Pod *pod, const char *runtime_dir)
 {
@@ -98,6 +130,10 @@ static char *status_info_json(const Pod *pod, const char *runtime_dir)
                                  pod->state != POD_STATE_READY, "runtimeHandler", pod->request->runtime_handler, "state",
                                  pod_state_name(pod->state), "stage", pod->stage, "runtimeSpec", "linux", "namespaces", namespaces,
                                  "cniResult", result ? result : json_null());
+        if (info) {
+                (void)json_object_set_new(info, "config", status_message_json(&pod->request->config->base));
+                status_info_resources(pod, info);
+        }
         char *text = info ? json_dumps(info, JSON_COMPACT) : NULL;
         json_decref(info);
         return text;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "services/containerd/json.h"
+#include "services/json-text.h"
 
 #include "ipc/field.h"
 #include "lib/strings.h"
 #include <inttypes.h>
 #include <stdio.h>
 
-static void json_put(JsonText *json, const void *bytes, size_t n)
+static void json_text_put(JsonText *json, const void *bytes, size_t n)
 {
         if (json->is_broken)
                 return;
@@ -25,13 +25,13 @@ static void json_put(JsonText *json, const void *bytes, size_t n)
         json->bytes[json->n] = '\0';
 }
 
-static void json_put_text(JsonText *json, const char *s)
+static void json_text_put_string(JsonText *json, const char *s)
 {
-        json_put(json, s, strlen(s));
+        json_text_put(json, s, strlen(s));
 }
 
 /* The length of the valid UTF-8 sequence at s, 0 if there is none (RFC 3629). */
-static size_t json_sequence_length(const uint8_t *s, size_t n)
+static size_t json_text_sequence_length(const uint8_t *s, size_t n)
 {
         size_t length = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3 : s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : 0;
 
@@ -46,82 +46,82 @@ static size_t json_sequence_length(const uint8_t *s, size_t n)
         return length;
 }
 
-static void json_put_quoted(JsonText *json, const uint8_t *s, size_t n)
+static void json_text_put_quoted(JsonText *json, const uint8_t *s, size_t n)
 {
-        json_put(json, "\"", 1);
+        json_text_put(json, "\"", 1);
         for (size_t i = 0; i < n;) {
-                size_t length = json_sequence_length(s + i, n - i);
+                size_t length = json_text_sequence_length(s + i, n - i);
                 char escape[8];
                 if (length == 0) {
-                        json_put_text(json, "\\ufffd");
+                        json_text_put_string(json, "\\ufffd");
                 } else if (length > 1 || (s[i] >= 0x20 && s[i] != '"' && s[i] != '\\' && s[i] != 0x7f)) {
-                        json_put(json, s + i, length);
+                        json_text_put(json, s + i, length);
                 } else {
                         (void)snprintf(escape, sizeof(escape), "\\u%04x", s[i]);
-                        json_put_text(json, escape);
+                        json_text_put_string(json, escape);
                 }
                 i += MAX2(length, (size_t)1);
         }
-        json_put(json, "\"", 1);
+        json_text_put(json, "\"", 1);
 }
 
-static void json_begin(JsonText *json, const char *key)
+static void json_text_begin(JsonText *json, const char *key)
 {
         if (json->wants_comma)
-                json_put(json, ",", 1);
+                json_text_put(json, ",", 1);
         json->wants_comma = true;
         if (!key)
                 return;
-        json_put_quoted(json, (const uint8_t *)key, strlen(key));
-        json_put(json, ":", 1);
+        json_text_put_quoted(json, (const uint8_t *)key, strlen(key));
+        json_text_put(json, ":", 1);
 }
 
-void json_open(JsonText *json, const char *key, char bracket)
+void json_text_open(JsonText *json, const char *key, char bracket)
 {
-        json_begin(json, key);
-        json_put(json, &bracket, 1);
+        json_text_begin(json, key);
+        json_text_put(json, &bracket, 1);
         json->wants_comma = false;
 }
 
-void json_close(JsonText *json, char bracket)
+void json_text_close(JsonText *json, char bracket)
 {
-        json_put(json, &bracket, 1);
+        json_text_put(json, &bracket, 1);
         json->wants_comma = true;
 }
 
-void json_bytes(JsonText *json, const char *key, const void *bytes, size_t n)
+void json_text_bytes(JsonText *json, const char *key, const void *bytes, size_t n)
 {
-        json_begin(json, key);
-        json_put_quoted(json, bytes, n);
+        json_text_begin(json, key);
+        json_text_put_quoted(json, bytes, n);
 }
 
-void json_string(JsonText *json, const char *key, const char *s)
+void json_text_string(JsonText *json, const char *key, const char *s)
 {
-        json_bytes(json, key, s ? s : "", s ? strlen(s) : 0);
+        json_text_bytes(json, key, s ? s : "", s ? strlen(s) : 0);
 }
 
-void json_integer(JsonText *json, const char *key, int64_t v)
+void json_text_integer(JsonText *json, const char *key, int64_t v)
 {
         char text[32];
 
         (void)snprintf(text, sizeof(text), "%" PRId64, v);
-        json_begin(json, key);
-        json_put_text(json, text);
+        json_text_begin(json, key);
+        json_text_put_string(json, text);
 }
 
-void json_unsigned(JsonText *json, const char *key, uint64_t v)
+void json_text_unsigned(JsonText *json, const char *key, uint64_t v)
 {
         char text[32];
 
         (void)snprintf(text, sizeof(text), "%" PRIu64, v);
-        json_begin(json, key);
-        json_put_text(json, text);
+        json_text_begin(json, key);
+        json_text_put_string(json, text);
 }
 
-void json_bool(JsonText *json, const char *key, bool v)
+void json_text_bool(JsonText *json, const char *key, bool v)
 {
-        json_begin(json, key);
-        json_put_text(json, v ? "true" : "false");
+        json_text_begin(json, key);
+        json_text_put_string(json, v ? "true" : "false");
 }
 
 static void json_member(JsonText *json, const char *key, const ProtobufCFieldDescriptor *field, const void *at, unsigned depth);
@@ -135,38 +135,38 @@ static void json_member(JsonText *json, const char *key, const ProtobufCFieldDes
         case PROTOBUF_C_TYPE_INT32:
         case PROTOBUF_C_TYPE_SINT32:
         case PROTOBUF_C_TYPE_SFIXED32:
-                json_integer(json, key, *(const int32_t *)at);
+                json_text_integer(json, key, *(const int32_t *)at);
                 break;
         case PROTOBUF_C_TYPE_INT64:
         case PROTOBUF_C_TYPE_SINT64:
         case PROTOBUF_C_TYPE_SFIXED64:
-                json_integer(json, key, *(const int64_t *)at);
+                json_text_integer(json, key, *(const int64_t *)at);
                 break;
         case PROTOBUF_C_TYPE_UINT32:
         case PROTOBUF_C_TYPE_FIXED32:
-                json_unsigned(json, key, *(const uint32_t *)at);
+                json_text_unsigned(json, key, *(const uint32_t *)at);
                 break;
         case PROTOBUF_C_TYPE_UINT64:
         case PROTOBUF_C_TYPE_FIXED64:
-                json_unsigned(json, key, *(const uint64_t *)at);
+                json_text_unsigned(json, key, *(const uint64_t *)at);
                 break;
         case PROTOBUF_C_TYPE_BOOL:
-                json_bool(json, key, *(const protobuf_c_boolean *)at);
+                json_text_bool(json, key, *(const protobuf_c_boolean *)at);
                 break;
         case PROTOBUF_C_TYPE_ENUM: {
                 const ProtobufCEnumValue *value = protobuf_c_enum_descriptor_get_value(field->descriptor, *(const int *)at);
                 if (value)
-                        json_string(json, key, value->name);
+                        json_text_string(json, key, value->name);
                 else
-                        json_integer(json, key, *(const int *)at);
+                        json_text_integer(json, key, *(const int *)at);
                 break;
         }
         case PROTOBUF_C_TYPE_STRING:
-                json_string(json, key, *(char *const *)at);
+                json_text_string(json, key, *(char *const *)at);
                 break;
         case PROTOBUF_C_TYPE_BYTES: {
                 const ProtobufCBinaryData *bytes = at;
-                json_bytes(json, key, bytes->data, bytes->len);
+                json_text_bytes(json, key, bytes->data, bytes->len);
                 break;
         }
         case PROTOBUF_C_TYPE_MESSAGE:
@@ -194,7 +194,7 @@ static void json_repeated(JsonText *json, const ProtobufCFieldDescriptor *field,
 {
         bool is_map = field_is_map(field);
 
-        json_open(json, field->name, is_map ? '{' : '[');
+        json_text_open(json, field->name, is_map ? '{' : '[');
         for (size_t i = 0; i < n; i++) {
                 const uint8_t *at = elements + i * field_size(field);
                 if (!is_map) {
@@ -206,12 +206,12 @@ static void json_repeated(JsonText *json, const ProtobufCFieldDescriptor *field,
                 const char *key = *(char *const *)(const void *)(entry + type->fields[0].offset);
                 json_member(json, key, &type->fields[1], entry + type->fields[1].offset, depth);
         }
-        json_close(json, is_map ? '}' : ']');
+        json_text_close(json, is_map ? '}' : ']');
 }
 
 static void json_message_at(JsonText *json, const char *key, const ProtobufCMessage *message, unsigned depth)
 {
-        json_open(json, key, '{');
+        json_text_open(json, key, '{');
         for (unsigned i = 0; message && depth < JSON_DEPTH_MAX && i < message->descriptor->n_fields; i++) {
                 const ProtobufCFieldDescriptor *field = &message->descriptor->fields[i];
                 const uint8_t *at = (const uint8_t *)message + field->offset;
@@ -223,22 +223,22 @@ static void json_message_at(JsonText *json, const char *key, const ProtobufCMess
                         json_member(json, field->name, field, at, depth);
                 }
         }
-        json_close(json, '}');
+        json_text_close(json, '}');
 }
 
-void json_message(JsonText *json, const char *key, const ProtobufCMessage *message)
+void json_text_message(JsonText *json, const char *key, const ProtobufCMessage *message)
 {
         json_message_at(json, key, message, 0);
 }
 
-char *json_text(JsonText *json)
+char *json_text_end(JsonText *json)
 {
         static char empty[] = "{}";
 
         return json->is_broken || !json->bytes ? empty : json->bytes;
 }
 
-void json_done(JsonText *json)
+void json_text_done(JsonText *json)
 {
         free(TAKE_PTR(json->bytes));
         *json = (JsonText){0};

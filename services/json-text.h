@@ -16,17 +16,17 @@ typedef struct JsonText {
 } JsonText;
 
 /* key NULL: an element of an array, or the whole. bracket: '{' or '['. */
-void json_open(JsonText *json, const char *key, char bracket);
-void json_close(JsonText *json, char bracket);
-void json_string(JsonText *json, const char *key, const char *s);
+void json_text_open(JsonText *json, const char *key, char bracket);
+void json_text_close(JsonText *json, char bracket);
+void json_text_string(JsonText *json, const char *key, const char *s);
 /* Any bytes: what is no UTF-8 becomes U+FFFD. */
-void json_bytes(JsonText *json, const char *key, const void *bytes, size_t n);
-void json_integer(JsonText *json, const char *key, int64_t v);
-void json_unsigned(JsonText *json, const char *key, uint64_t v);
-void json_bool(JsonText *json, const char *key, bool v);
+void json_text_bytes(JsonText *json, const char *key, const void *bytes, size_t n);
+void json_text_integer(JsonText *json, const char *key, int64_t v);
+void json_text_unsigned(JsonText *json, const char *key, uint64_t v);
+void json_text_bool(JsonText *json, const char *key, bool v);
 /* A message by its descriptor, fields that have their default left out, names as in the schema. */
-void json_message(JsonText *json, const char *key, const ProtobufCMessage *message);
+void json_text_message(JsonText *json, const char *key, const ProtobufCMessage *message);
 
 /* Borrowed until the next call. */
-char *json_text(JsonText *json);
-void json_done(JsonText *json);
+char *json_text_end(JsonText *json);
+void json_text_done(JsonText *json);
