@@ -47,8 +47,7 @@ static inline int end_on_frame(void *userdata, Frame *frame)
 }
 
 static const ChannelHandler end_handlers[ROWS_MAX] = {
-                end_on_frame, end_on_frame, end_on_frame, end_on_frame,
-                end_on_frame, end_on_frame, end_on_frame, end_on_frame,
+                [0 ... ROWS_MAX - 1] = end_on_frame,
 };
 
 static inline void end_on_cancelled(void *userdata, Channel *channel, uint32_t request_id)

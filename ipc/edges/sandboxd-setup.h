@@ -54,6 +54,7 @@ typedef struct SetupPod {
 typedef struct SetupConnect {
         Permit permit; /* PORT_FORWARD; names the pod, and the ports if the request did */
         uint32_t port;
+        uint32_t padding;
 } SetupConnect;
 #define SETUP_CONNECT_MSEC 10000 /* for both addresses together */
 #define SETUP_CONNECTS_MAX 64    /* at a time */

@@ -12,6 +12,7 @@
 #include "services/containerd/log-link.h"
 #include "services/containerd/remove.h"
 #include "services/containerd/shim-link.h"
+#include "services/containerd/session.h"
 #include "services/containerd/start.h"
 #include "services/containerd/stop.h"
 #include <signal.h>
@@ -156,6 +157,8 @@ static const Step *exit_state(Operation *operation)
         if (container->state == CONTAINER_STATE_EXITED)
                 return operation->step + 1;
         int r = container_set_exited(container);
+        if (r == 0)
+                r = session_attach_container_ended(container);
         if (r == 0)
                 r = start_on_exited(container);
         return r < 0 ? operation_break(operation, fold(r)) : operation->step + 1;

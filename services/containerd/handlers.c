@@ -129,7 +129,9 @@ int on_exec(void *userdata, Frame *frame)
 
 int on_attach(void *userdata, Frame *frame)
 {
-        return handlers_unimplemented(frame, "attach is not built yet; read the log (crictl logs -f)");
+        int r = session_attach_request(userdata, frame);
+
+        return r < 0 ? fold(r) : 0;
 }
 
 int on_reopen_container_log(void *userdata, Frame *frame)
@@ -245,4 +247,13 @@ int on_log_failed(void *userdata, Frame *frame)
 
         log_warning("container %.64s: its log cannot be written: %.200s; its output waits", event->container_id, event->text);
         return 0;
+}
+
+int on_log_attach_lost(void *userdata, Frame *frame)
+{
+        const Bulkhead__ContainerdLogd__LogAttachLost *event =
+                container_of(frame->message, Bulkhead__ContainerdLogd__LogAttachLost, base);
+        int r = session_attach_lost(userdata, event->session_id);
+
+        return r < 0 ? fold(r) : 0;
 }

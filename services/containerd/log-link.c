@@ -8,6 +8,7 @@
 #include "lib/error.h"
 #include "lib/log.h"
 #include "services/containerd/exit.h"
+#include "services/containerd/session.h"
 #include "services/containerd/shim-link.h"
 
 #define LOG_LINK_AGAIN_USEC (UINT64_C(5) * 1000000)
@@ -164,7 +165,9 @@ static int log_link_done(Operation *operation)
         Container *container = link->container;
 
         container->log_link = log_link_free(link);
-        int r = exit_resume(container);
+        int r = container->log_is_open ? session_attach_resume(container) : 0;
+        if (r == 0)
+                r = exit_resume(container);
         return r < 0 ? fold(r) : 0;
 }
 

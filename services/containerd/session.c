@@ -52,7 +52,9 @@ Session *session_new(Containerd *containerd, SessionKind kind, const Container *
         session->containerd = containerd;
         session->kind = kind;
         session->runtime = container->runtime;
-        session->spec_fd = -1;
+        session->spec_fd = session->stdin_fd = -1;
+        for (size_t i = 0; i < 2; i++)
+                session->read_fds[i] = session->write_fds[i] = -1;
         (void)str_copy(session->container_id, sizeof(session->container_id), container->id);
         list_append(&containerd->sessions, &session->link);
         containerd->n_sessions++;
@@ -69,6 +71,7 @@ Session *session_free(Session *session)
         token_forget(&containerd->tokens, &session->token);
         session->shim = shim_link_free(session->shim);
         session->spec_fd = fd_close(session->spec_fd);
+        session_attach_done(session);
         (void)frame_free(session->call);
         containerd->session_bytes -= session->n_call;
         containerd->n_sessions--;
@@ -169,7 +172,7 @@ int session_open(Containerd *containerd, const void *token, size_t n_token, Repl
         Session *session = session_of(presented);
         session->to = to;
         log_debug("session %s of container %s: opening", session->id, session->container_id);
-        int r = session_exec_open(session);
+        int r = session->kind == SESSION_EXEC ? session_exec_open(session) : session_attach_open(session);
         return r < 0 ? fold(r) : 0;
 }
 
@@ -240,7 +243,12 @@ int session_resize(Containerd *containerd, const char *id, uint32_t columns, uin
                 return 0;
         session->columns = columns;
         session->rows = rows;
-        int r = session->shim ? session_send_size(session, session->shim) : 0;
+        ShimLink *shim = session->shim;
+        if (session->kind == SESSION_ATTACH && session->flags & LAUNCH_FLAG_TTY) {
+                const Container *container = container_table_find(&containerd->containers, session->container_id);
+                shim = container ? container->shim : NULL;
+        }
+        int r = shim ? session_send_size(session, shim) : 0;
         return r < 0 ? fold(r) : 0;
 }
 
@@ -250,7 +258,7 @@ static int session_end_client(Session *session)
                 return 0;
         session->is_closed = true;
         log_debug("session %s of container %s: its client is gone", session->id, session->container_id);
-        int r = session_exec_closed(session);
+        int r = session->kind == SESSION_EXEC ? session_exec_closed(session) : session_attach_closed(session);
         return r < 0 ? fold(r) : 0;
 }
 

@@ -37,6 +37,13 @@ struct Session {
         int32_t exit_code;
         const char *lost;       /* a literal: why there is no exit code */
         bool is_hung_up;        /* the shim holds none of its streams any more */
+
+        /* An attachment's: session-attach.c. */
+        bool stdin_once;        /* we are to take the container's only end from its shim */
+        int stdin_fd;           /* owned; until it is handed over */
+        int read_fds[2];        /* owned; streamd's ends of stdout and stderr, until they are handed over */
+        int write_fds[2];       /* owned; logd's ends, kept so that they outlive logd */
+        uint32_t n_waits;
 };
 
 /* Of requests that wait for their tokens. */
@@ -83,3 +90,15 @@ int session_send_size(const Session *session, ShimLink *shim);
 /* session-exec.c */
 int session_exec_open(Session *session);
 int session_exec_closed(Session *session);
+
+/* session-attach.c */
+int session_attach_request(Containerd *containerd, Frame *frame);
+int session_attach_open(Session *session);
+int session_attach_closed(Session *session);
+/* logd reads this container's output (again): who is attached gets it. 0 or -errno. */
+int session_attach_resume(const Container *container);
+/* The end of this container is visible, and its output was handed on: its attachments end. 0 or -errno. */
+int session_attach_container_ended(const Container *container);
+/* logd let a client go that read too slowly. 0 or -errno. */
+int session_attach_lost(Containerd *containerd, const char *id);
+void session_attach_done(Session *session);

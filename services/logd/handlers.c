@@ -14,8 +14,13 @@ static int handlers_open(Logd *logd, Frame *frame, HandlersOpen how)
         if (!id_is_valid(open->container_id))
                 return reply_fail(to, GRPC_STATUS_INVALID_ARGUMENT, "log_open: \"%.80s\" is not a container id", open->container_id);
 
-        /* A second open is containerd's after a restart of its own: it replaces the first, whose state is in the record. */
-        log_free(log_table_find(&logd->logs, open->container_id));
+        /* A second open is containerd's after a restart of its own: it replaces the first, whose state is in the record; who is
+         * attached stays so. */
+        List taps = LIST_INIT(taps);
+        Log *old = log_table_find(&logd->logs, open->container_id);
+        if (old)
+                tap_move(&taps, &old->taps);
+        log_free(old);
 
         bool is_kept = how != HANDLERS_OPEN_DISCARD;
         size_t i = is_kept ? 2 : 0;
@@ -24,6 +29,10 @@ static int handlers_open(Logd *logd, Frame *frame, HandlersOpen how)
         int fds[LOG_RECORD_STREAMS] = {frame_take_fd(frame, i), how == HANDLERS_OPEN_TTY ? -1 : frame_take_fd(frame, i + 1)};
         Log *log = NULL;
         int r = log_new(&log, &logd->logs, open->container_id, file_fd, memfd, fds);
+        if (r == 0)
+                tap_move(&log->taps, &taps);
+        else
+                tap_end(&taps);
         if (r == LOG_JOURNAL_E_RECORD)
                 return reply_fail(to, GRPC_STATUS_FAILED_PRECONDITION, "log of container %s: its commit record is damaged, so its log cannot go on; "
                                          "remove the container", open->container_id);
@@ -67,6 +76,45 @@ int on_log_reopen(void *userdata, Frame *frame)
                 return reply_fail(to, GRPC_STATUS_INTERNAL, "log of container %s: the new file cannot be used: %s", log->id, strerror(-r));
         Bulkhead__ContainerdLogd__LogReopened reopened = BULKHEAD__CONTAINERD_LOGD__LOG_REOPENED__INIT;
         return reply_send(to, &reopened.base, NULL, 0);
+}
+
+int on_log_attach(void *userdata, Frame *frame)
+{
+        Logd *logd = userdata;
+        const Bulkhead__ContainerdLogd__LogAttach *attach =
+                container_of(frame->message, Bulkhead__ContainerdLogd__LogAttach, base);
+        Bulkhead__ContainerdLogd__LogAttached attached = BULKHEAD__CONTAINERD_LOGD__LOG_ATTACHED__INIT;
+        ReplyTo to = frame_reply_to(frame);
+        int fds[TAP_STREAMS] = {-1, -1};
+        size_t n = 0;
+        Log *log = log_table_find(&logd->logs, attach->container_id);
+        if (!log || log->closing)
+                return reply_fail(to, GRPC_STATUS_NOT_FOUND, "output of container %.80s: it is not read here: the container is not running",
+                                  attach->container_id);
+        if (!id_is_valid(attach->session_id) || frame->wire.n_fds != (size_t)attach->stdout + (size_t)attach->stderr)
+                return reply_fail(to, GRPC_STATUS_INVALID_ARGUMENT, "output of container %s: an attachment without its id or pipes", log->id);
+        if (tap_find(&log->taps, attach->session_id))
+                return reply_send(to, &attached.base, NULL, 0); /* it outlived containerd's connection */
+        if (attach->stdout)
+                fds[0] = frame_take_fd(frame, n++);
+        if (attach->stderr)
+                fds[1] = frame_take_fd(frame, n);
+        int r = tap_new(&logd->logs.taps, &log->taps, log->id, attach->session_id, fds);
+        return r < 0 ? fold(r) : reply_send(to, &attached.base, NULL, 0);
+}
+
+int on_log_detach(void *userdata, Frame *frame)
+{
+        Logd *logd = userdata;
+        const Bulkhead__ContainerdLogd__LogDetach *detach =
+                container_of(frame->message, Bulkhead__ContainerdLogd__LogDetach, base);
+        Log *log = log_table_find(&logd->logs, detach->container_id);
+        Tap *tap = log ? tap_find(&log->taps, detach->session_id) : NULL;
+
+        if (!tap)
+                tap = tap_find(&logd->logs.taps.lingering, detach->session_id);
+        (void)tap_free(tap);
+        return 0;
 }
 
 int on_log_close(void *userdata, Frame *frame)

@@ -269,6 +269,8 @@ int log_journal_pump(LogJournal *journal, unsigned stream, int fd)
         }
         journal->announcement = a;
         journal->pending = true;
+        if (journal->on_bytes)
+                journal->on_bytes(journal->userdata, stream, to, (size_t)got);
         return log_journal_finish(journal);
 }
 

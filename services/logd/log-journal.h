@@ -17,6 +17,9 @@ typedef struct LogJournal {
         int blocked_by;     /* errno (positive) of the last write that failed */
         const char *names[LOG_RECORD_STREAMS]; /* borrowed: "stdout", "stderr" */
         uint8_t *scratch;   /* borrowed: LOG_OUTPUT_BYTES, shared by all journals */
+        /* May be NULL: sees what is read, once, whatever becomes of the write. What a predecessor had read is not told again. */
+        void (*on_bytes)(void *userdata, unsigned stream, const uint8_t *bytes, size_t n);
+        void *userdata;
 } LogJournal;
 
 #define LOG_JOURNAL_NULL ((LogJournal){.file_fd = -1})

@@ -4,6 +4,7 @@
 #include <event2/event.h>
 
 #include "ipc/edges/containerd-logd.pb-c.h"
+#include "lib/clock.h"
 #include "lib/error.h"
 #include "lib/log.h"
 
@@ -11,6 +12,8 @@
 #define LOG_RETRY_USEC 500000
 /* How long a line may stand unfinished before what there is of it is logged. */
 #define LOG_SILENCE_SEC 1
+/* Between looks whether a client has caught up. */
+#define LOG_HELD_USEC 10000
 
 int log_table_init(LogTable *table, struct event_base *base)
 {
@@ -26,6 +29,7 @@ void log_table_done(LogTable *table)
                 return;
         list_for_each_safe(i, n, &table->logs)
                 log_free(container_of(i, Log, link));
+        tap_table_done(&table->taps);
         free(TAKE_PTR(table->scratch));
 }
 
@@ -56,8 +60,12 @@ Log *log_free(Log *log)
                 event_free(log->retry);
         if (log->deadline)
                 event_free(log->deadline);
+        if (log->held)
+                event_free(log->held);
         if (log->silence)
                 event_free(log->silence);
+        list_for_each_safe(i, n, &log->taps)
+                (void)tap_free(container_of(i, Tap, link));
         log_journal_done(&log->journal);
         list_remove(&log->link);
         free(log);
@@ -76,20 +84,62 @@ static void log_closed(Log *log)
         closed.lines = log->journal.slot.lines;
         closed.truncated = log->truncated;
         (void)reply_send(log->close_to, &closed.base, NULL, 0);
+        tap_end(&log->taps);
         log_free(log);
+}
+
+static void log_arm(Log *log)
+{
+        for (unsigned i = 0; i < LOG_RECORD_STREAMS; i++) {
+                if (!log->streams[i].event)
+                        continue;
+                if (log->blocked || log->held_until_usec > 0)
+                        (void)event_del(log->streams[i].event);
+                else
+                        (void)event_add(log->streams[i].event, NULL);
+        }
+}
+
+static void log_wait_for_clients(Log *log)
+{
+        const struct timeval later = {.tv_usec = LOG_HELD_USEC};
+
+        if (event_add(log->held, &later) == 0)
+                return;
+        log->held_until_usec = 0;
+        log_arm(log);
+}
+
+/* A container that has ended is not held back: what is left of its output is within the bounds. */
+static void log_look_at_clients(Log *log)
+{
+        if (log->held_until_usec > 0 || log->closing || !tap_is_behind(&log->taps, TAP_BEHIND))
+                return;
+        log->held_until_usec = clock_monotonic_usec() + TAP_HOLD_USEC;
+        log_arm(log);
+        log_wait_for_clients(log);
+}
+
+static void log_on_held(evutil_socket_t fd, short what, void *userdata)
+{
+        Log *log = userdata;
+
+        (void)fd;
+        (void)what;
+        if (clock_monotonic_usec() >= log->held_until_usec)
+                tap_let_go(&log->taps, TAP_CAUGHT_UP);
+        if (!log->closing && tap_is_behind(&log->taps, TAP_CAUGHT_UP)) {
+                log_wait_for_clients(log);
+                return;
+        }
+        log->held_until_usec = 0;
+        log_arm(log);
 }
 
 static void log_set_blocked(Log *log, bool blocked)
 {
         log->blocked = blocked;
-        for (unsigned i = 0; i < LOG_RECORD_STREAMS; i++) {
-                if (!log->streams[i].event)
-                        continue;
-                if (blocked)
-                        (void)event_del(log->streams[i].event);
-                else
-                        (void)event_add(log->streams[i].event, NULL);
-        }
+        log_arm(log);
         if (!blocked) {
                 log->told_blocked = false;
                 return;
@@ -103,12 +153,22 @@ static void log_set_blocked(Log *log, bool blocked)
         }
 }
 
-/* One batch, thrown away. */
+static void log_on_bytes(void *userdata, unsigned stream, const uint8_t *bytes, size_t n)
+{
+        Log *log = userdata;
+
+        tap_write(&log->taps, stream, bytes, n);
+}
+
+/* One batch, thrown away but for who is attached. */
 static int log_stream_discard(LogStream *stream)
 {
-        ssize_t n = read(stream->fd, stream->log->table->scratch, LOG_OUTPUT_BYTES);
+        Log *log = stream->log;
+        ssize_t n = read(stream->fd, log->table->scratch, LOG_OUTPUT_BYTES);
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
                 return LOG_JOURNAL_E_IDLE;
+        if (n > 0)
+                tap_write(&log->taps, (unsigned)(stream - log->streams), log->table->scratch, (size_t)n);
         return n > 0 ? 0 : LOG_JOURNAL_E_END; /* a terminal that nobody has open any more gives EIO */
 }
 
@@ -126,6 +186,7 @@ static int log_stream_pump(LogStream *stream)
                 log_set_blocked(log, true);
         else if (log->journal.slot.carry[stream - log->streams].length > 0)
                 (void)event_add(log->silence, &(struct timeval){.tv_sec = LOG_SILENCE_SEC});
+        log_look_at_clients(log);
         if (log->closing && log_is_drained(log))
                 log_closed(log);
         return 0;
@@ -144,7 +205,8 @@ static void log_on_readable(evutil_socket_t fd, short what, void *userdata)
 static void log_on_silence(evutil_socket_t fd, short what, void *userdata)
 {
         Log *log = userdata;
-        for (unsigned i = 0; i < LOG_RECORD_STREAMS && !log->blocked; i++)
+        /* Held back is not silent. */
+        for (unsigned i = 0; i < LOG_RECORD_STREAMS && !log->blocked && log->held_until_usec == 0; i++)
                 if (log->streams[i].fd >= 0 && log_journal_flush(&log->journal, i) == LOG_JOURNAL_E_BLOCKED)
                         log_set_blocked(log, true);
 }
@@ -201,6 +263,7 @@ int log_new(Log **ret, LogTable *table, const char *id, int file_fd, int memfd, 
         log->table = table;
         log->journal = LOG_JOURNAL_NULL;
         list_init(&log->link);
+        list_init(&log->taps);
         for (unsigned i = 0; i < LOG_RECORD_STREAMS; i++)
                 log->streams[i] = (LogStream){.log = log, .fd = fds[i]};
         if (!str_copy(log->id, sizeof(log->id), id))
@@ -211,10 +274,13 @@ int log_new(Log **ret, LogTable *table, const char *id, int file_fd, int memfd, 
                 return fold(r);
         if (r > 0)
                 return r;
+        log->journal.on_bytes = log_on_bytes;
+        log->journal.userdata = log;
         log->retry = event_new(table->base, -1, 0, log_on_retry, log);
         log->deadline = event_new(table->base, -1, 0, log_on_deadline, log);
         log->silence = event_new(table->base, -1, 0, log_on_silence, log);
-        if (!log->retry || !log->deadline || !log->silence)
+        log->held = event_new(table->base, -1, 0, log_on_held, log);
+        if (!log->retry || !log->deadline || !log->silence || !log->held)
                 return error_origin(-ENOMEM);
         for (unsigned i = 0; i < LOG_RECORD_STREAMS; i++) {
                 LogStream *stream = &log->streams[i];

@@ -6,6 +6,7 @@
 #include "ipc/channel.h"
 #include "lib/strings.h"
 #include "services/logd/log-journal.h"
+#include "services/logd/tap.h"
 
 struct event;
 struct event_base;
@@ -26,7 +27,10 @@ struct Log {
         LogStream streams[LOG_RECORD_STREAMS];
         struct event *retry;    /* owned; armed while the file takes nothing */
         struct event *deadline; /* owned; armed while closing */
+        struct event *held;     /* owned; pending while a client that is behind holds the container back */
+        uint64_t held_until_usec; /* CLOCK_MONOTONIC; 0: nobody does */
         struct event *silence;  /* owned; armed while a line is unfinished: a prompt is shown without its newline */
+        List taps; /* Tap.link: who is attached */
         bool is_discarded; /* read and kept nowhere: there is no journal */
         bool blocked;
         bool told_blocked;
@@ -41,6 +45,7 @@ struct LogTable {
         uint8_t *scratch;        /* owned, LOG_OUTPUT_BYTES */
         void (*on_blocked)(void *userdata, Log *log);
         void *userdata;
+        TapTable taps;
 };
 
 int log_table_init(LogTable *table, struct event_base *base);

@@ -22,6 +22,16 @@ static void logd_on_blocked(void *userdata, Log *log)
                             &failed.base);
 }
 
+static void logd_on_tap_lost(void *userdata, const Tap *tap)
+{
+        Logd *logd = userdata;
+        Bulkhead__ContainerdLogd__LogAttachLost lost = BULKHEAD__CONTAINERD_LOGD__LOG_ATTACH_LOST__INIT;
+        lost.container_id = (char *)(uintptr_t)tap->container_id;
+        lost.session_id = (char *)(uintptr_t)tap->session_id;
+        log_warning("container %s: a client that is attached reads too slowly and is let go", tap->container_id);
+        (void)channel_event(service_channel(logd->service, EDGE_CONTAINERD_LOGD), ROW_CONTAINERD_LOGD_LOG_ATTACH_LOST, &lost.base);
+}
+
 static int logd_ready(void *context)
 {
         Logd *logd = context;
@@ -30,6 +40,7 @@ static int logd_ready(void *context)
                 return fold(r);
         logd->logs.on_blocked = logd_on_blocked;
         logd->logs.userdata = logd;
+        tap_table_init(&logd->logs.taps, service_loop(logd->service), logd_on_tap_lost, logd);
         service_set_state(logd->service, ROW_STATE_READY);
         return 0;
 }
