@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Fuzz target: the first byte chooses the parser, the rest is the text. The parsers read no further than the NUL, fill no more
+ * than there is room for, and what they let through as an interface's name is a printable word. Built without libFuzzer
+ * (fuzz-usage-replay) it runs the files that it is given. */
+
+#include "services/usage.h"
+
+#include <assert.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
+
+static void fuzz_text(uint8_t which, const char *text)
+{
+        static const UsageKey keys[] = {{"usage_usec", 0}, {"anon", 8}, {"total_rss", 16}};
+        uint64_t values[4] = {1, 2, 3, 4};
+        UsagePressures pressures;
+        UsageDevice devices[USAGE_DEVICES_MAX];
+        UsageInterfaces interfaces;
+        size_t n = 0;
+
+        switch (which % 5) {
+        case 0:
+                (void)usage_parse_number(text);
+                break;
+        case 1:
+                usage_parse_keys(text, keys, ARRAY_SIZE(keys), values);
+                assert(values[3] == 4);
+                break;
+        case 2:
+                usage_parse_pressure(text, &pressures);
+                break;
+        case 3:
+                usage_parse_io(text, which & 8 ? 1 : 2, which & 16, devices, &n);
+                assert(n <= USAGE_DEVICES_MAX);
+                break;
+        default:
+                usage_parse_interfaces(text, &interfaces);
+                assert(interfaces.n <= USAGE_INTERFACES_MAX);
+                for (size_t i = 0; i < interfaces.n; i++) {
+                        assert(memchr(interfaces.items[i].name, '\0', USAGE_INTERFACE_NAME_MAX));
+                        for (const char *p = interfaces.items[i].name; *p; p++)
+                                assert(*p > ' ' && *p <= '~');
+                }
+                break;
+        }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
+{
+        if (n == 0 || n > USAGE_TEXT_MAX)
+                return 0;
+        char *text = malloc(n); /* exact: one byte less, and the NUL */
+        if (!text)
+                return 0;
+        memcpy(text, bytes + 1, n - 1);
+        text[n - 1] = '\0';
+        fuzz_text(bytes[0], text);
+        free(text);
+        return 0;
+}
+
+#ifdef FUZZ_REPLAY
+#include <dirent.h>
+#include <stdio.h>
+
+static void fuzz_replay_file(const char *path)
+{
+        static uint8_t bytes[USAGE_TEXT_MAX];
+        FILE *file = fopen(path, "rb");
+        if (!file)
+                abort();
+        size_t n = fread(bytes, 1, sizeof(bytes), file);
+        (void)fclose(file);
+        (void)LLVMFuzzerTestOneInput(bytes, n);
+}
+
+int main(int argc, char **argv)
+{
+        size_t n_files = 0;
+
+        for (int i = 1; i < argc; i++) {
+                DIR *dir = opendir(argv[i]);
+                if (!dir)
+                        abort();
+                for (struct dirent *entry; (entry = readdir(dir));) {
+                        char path[4096];
+                        if (entry->d_name[0] == '.')
+                                continue;
+                        (void)snprintf(path, sizeof(path), "%s/%s", argv[i], entry->d_name);
+                        fuzz_replay_file(path);
+                        n_files++;
+                }
+                (void)closedir(dir);
+        }
+        return n_files > 0 ? 0 : 1;
+}
+#endif
