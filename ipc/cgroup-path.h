@@ -92,3 +92,19 @@ static inline bool cgroup_path_compose(char to[CGROUP_PATH_MAX], bool systemd, c
         n = (size_t)snprintf(to, CGROUP_PATH_MAX, "%s/%s", str_equal(parent, "/") ? "" : parent, id);
         return n < CGROUP_PATH_MAX;
 }
+
+/* The parent itself, likewise: the cgroup of a pod. False also if the request names none, or the root: that is not the pod's alone. */
+static inline bool cgroup_path_parent(char to[CGROUP_PATH_MAX], bool systemd, const char *parent)
+{
+        size_t n = 0;
+
+        if (str_is_empty(parent) || str_equal(parent, "/") || !cgroup_path_parent_is_valid(parent))
+                return false;
+        if (!systemd)
+                return *parent == '/' && str_copy(to, CGROUP_PATH_MAX, parent);
+        const char *slice = cgroup_path_slice(parent);
+        if (!slice || str_equal(slice, "-.slice"))
+                return false;
+        cgroup_path_add_slice(to, &n, slice);
+        return n > 0 && n < CGROUP_PATH_MAX;
+}

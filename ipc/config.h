@@ -82,7 +82,7 @@ typedef struct ConfigRuntime {
         char path[CONFIG_PATH_MAX];    /* the OCI runtime, absolute */
 } ConfigRuntime;
 
-typedef struct ConfigContainerd { /* for containerd, containerd-setup and containerd-launch alike */
+typedef struct ConfigContainerd { /* for containerd, containerd-setup, containerd-launch and sandboxd-setup alike */
         uint32_t n_runtimes;
         uint32_t systemd_cgroups; /* bool */
         ConfigRuntime runtimes[CONFIG_RUNTIMES_MAX];

@@ -14,8 +14,10 @@
  * row 6 request cgroup_read: SetupContainer -> CgroupRead from A
  * row 7 request rootfs_list: RootfsList -> RootfsListed from A states ANY
  * row 8 request setup_probe: - -> SetupProbed from A states ANY
+ * row 20 request usage_open: UsageOpen -> UsageOpened from A reply-fds file-read?,file-read?,file-read?,file-read?,file-read?,file-read?,file-read?,file-read?
  */
 
+#include "ipc/cgroup-file.h"
 #include "ipc/seal.h"
 
 typedef struct SetupContainer {
@@ -64,3 +66,27 @@ typedef struct SetupProbed {
         uint32_t has_userns; /* a root file system with mapped owners can be made */
         char why[252];       /* else: what failed */
 } SetupProbed;
+
+/* The files that usage is read from, of this container's cgroup alone, from `first` on and before `end`: asked again with `next`
+ * until that is CGROUP_FILE_N. With look: a look at its processes too. */
+typedef struct UsageOpen {
+        char id[ID_LENGTH + 1];
+        char padding[3];
+        uint32_t first, end; /* CgroupFile */
+        uint32_t look;       /* bool */
+} UsageOpen;
+
+/* Of the processes directly in the cgroup, at most USAGE_PROCESSES_MAX of them. */
+#define USAGE_PROCESSES_MAX 1024
+#define USAGE_DESCRIPTORS_MAX 65536
+typedef struct UsageProcesses {
+        uint64_t n_processes;
+        uint64_t n_fds;     /* open file descriptors of all of them; ends at USAGE_DESCRIPTORS_MAX */
+        uint64_t n_sockets; /* those that are sockets */
+        uint64_t soft_open_files; /* RLIMIT_NOFILE of the first; UINT64_MAX: unlimited, or there is none */
+} UsageProcesses;
+
+typedef struct UsageOpened {
+        CgroupFiles files;
+        UsageProcesses processes;
+} UsageOpened;

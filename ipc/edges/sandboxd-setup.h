@@ -12,10 +12,12 @@
  * row 3 request setup_list: SetupList -> SetupListed from A states ANY
  * row 4 request setup_status: SetupPod -> SetupMade from A reply-fds pidfd? states ANY
  * row 5 request setup_connect: SetupConnect -> - from A reply-fds socket states ANY
+ * row 20 request setup_usage: SetupUsage -> CgroupFiles from A reply-fds file-read?,file-read?,file-read?,file-read?,file-read?,file-read?,file-read?,file-read?
  *
  * The pidfd is that of the init of a shared PID namespace: it becomes readable when the pod has lost it.
  */
 
+#include "ipc/cgroup-file.h"
 #include "ipc/seal.h"
 
 #define SETUP_SYSCTLS_MAX 32
@@ -68,3 +70,10 @@ typedef struct SetupListed {
         uint32_t more;
         char pods[SETUP_LIST_MAX][ID_LENGTH + 1];
 } SetupListed;
+
+/* The files that a pod's usage is read from: of the cgroup that the permit names as parent of its containers (none for a request
+ * without one: that group is not the pod's alone), and the counters of its network namespace's interfaces
+ * (CGROUP_FILE_NET_DEV; none with the host's network). An open one keeps the namespace: it is closed before the pod ends. */
+typedef struct SetupUsage {
+        Permit permit; /* RUN_POD */
+} SetupUsage;

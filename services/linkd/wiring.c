@@ -49,6 +49,7 @@ const void *linkd_section(const LinkdConfig *config, ProcessId process, size_t *
         case PROCESS_SANDBOXD:
         case PROCESS_SANDBOXD_CNI:
                 return SECTION(cni);
+        case PROCESS_SANDBOXD_SETUP: /* pods lie in the cgroups of containers */
         case PROCESS_CONTAINERD:
         case PROCESS_CONTAINERD_SETUP:
         case PROCESS_CONTAINERD_LAUNCH:
@@ -57,7 +58,6 @@ const void *linkd_section(const LinkdConfig *config, ProcessId process, size_t *
         case PROCESS_LINKD_START:
         case PROCESS_IMAGED_PARSE:
         case PROCESS_IMAGED_TREE:
-        case PROCESS_SANDBOXD_SETUP:
         case PROCESS_CONTAINERD_SHIM:
         case PROCESS_LOGD:
         case PROCESS_N:

@@ -509,7 +509,9 @@ int main(int argc, char **argv)
         assert_ok(stage_run("mkdir -p %s/net.d %s/bin %s/state/cni && chmod 755 %s %s/net.d %s/bin", scratch, scratch, scratch, scratch,
                             scratch, scratch));
         assert_ok(stage_run("sysctl -q -w net.ipv4.ip_forward=1"));
-        stage_start(&stage, &setup, argv[2], PROCESS_SANDBOXD_SETUP, EDGE_SANDBOXD_SETUP, &edge_schema_sandboxd_setup, NULL, 0);
+        static const ConfigContainerd no_cgroups;
+        stage_start(&stage, &setup, argv[2], PROCESS_SANDBOXD_SETUP, EDGE_SANDBOXD_SETUP, &edge_schema_sandboxd_setup, &no_cgroups,
+                    sizeof(no_cgroups));
         cni_start();
 
         /* The bridge itself, and portmap's own empty chains, stay by their plugins' design. */

@@ -21,8 +21,12 @@ static const char id_b[] = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb
 
 static void start(void)
 {
-        stage_start(&stage, &hand, program, PROCESS_SANDBOXD_SETUP, EDGE_SANDBOXD_SETUP, &edge_schema_sandboxd_setup, NULL,
-                    0);
+        static ConfigContainerd section;
+
+        (void)str_copy(section.cgroup_root, sizeof(section.cgroup_root),
+                       access("/sys/fs/cgroup/unified", F_OK) == 0 ? "/sys/fs/cgroup/unified" : "/sys/fs/cgroup");
+        stage_start(&stage, &hand, program, PROCESS_SANDBOXD_SETUP, EDGE_SANDBOXD_SETUP, &edge_schema_sandboxd_setup, &section,
+                    sizeof(section));
 }
 
 static SetupMake *make_new(const char *id, uint32_t flags)

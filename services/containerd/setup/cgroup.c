@@ -5,56 +5,38 @@
 #include "ipc/cgroup-path.h"
 
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdio.h>
-#include <sys/syscall.h>
 
 #include "lib/error.h"
 #include "lib/grpc-status.h"
 #include "lib/log.h"
 #include "services/containerd/setup/setup.h"
 
-static int cgroup_open_beneath(int root_fd, const char *path)
-{
-        struct open_how how = {
-                .flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
-                .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV,
-        };
-        return (int)syscall(SYS_openat2, root_fd, path + 1, &how, sizeof(how));
-}
-
-/* -ENOENT when the cgroup does not exist (any more). ret_memory_v1_fd (may be NULL): of the v1 memory hierarchy, or -1. */
-static int cgroup_open(Setup *setup, const char *id, int *ret_fd, int *ret_memory_v1_fd, Refusal *refusal)
+int cgroup_open(Setup *setup, const char *id, CgroupDirs *ret, Refusal *refusal)
 {
         Permit permit;
         int r = rootfs_permit(setup, id, &permit, refusal);
         if (r)
                 return r < 0 ? fold(r) : r;
         char path[CGROUP_PATH_MAX];
-        if (setup->cgroup_fd < 0)
+        if (setup->cgroups.v2_fd < 0)
                 return refusal_set(refusal, GRPC_STATUS_FAILED_PRECONDITION, "container %s: this node has no cgroup v2 hierarchy", id);
         if (!cgroup_path_compose(path, setup->config->systemd_cgroups, permit.cgroup_parent, id))
                 return refusal_set(refusal, GRPC_STATUS_INVALID_ARGUMENT, "container %s: cgroup parent %.200s is not %s", id,
                                    permit.cgroup_parent, setup->config->systemd_cgroups ? "a slice" : "a cgroup path");
-        int fd = cgroup_open_beneath(setup->cgroup_fd, path);
-        if (fd < 0)
-                return negative_errno();
-        if (ret_memory_v1_fd)
-                *ret_memory_v1_fd = setup->memory_v1_fd < 0 ? -1 : cgroup_open_beneath(setup->memory_v1_fd, path);
-        *ret_fd = fd;
-        return 0;
+        return cgroup_dirs_open(&setup->cgroups, path, ret);
 }
 
 /* Asked to end a container: kills every process of its cgroup, and of no other. */
 int cgroup_kill(Setup *setup, const char *id, Refusal *refusal)
 {
-        _cleanup_fd_ int dir_fd = -1;
-        int r = cgroup_open(setup, id, &dir_fd, NULL, refusal);
-        if (r == -ENOENT)
+        _cleanup_(cgroup_dirs_done) CgroupDirs dirs = CGROUP_DIRS_NULL;
+        int r = cgroup_open(setup, id, &dirs, refusal);
+        if (r == -ENOENT || (r == 0 && dirs.v2_fd < 0))
                 return 0;
         if (r)
                 return r < 0 ? fold(r) : r;
-        _cleanup_fd_ int fd = openat(dir_fd, "cgroup.kill", O_WRONLY | O_CLOEXEC);
+        _cleanup_fd_ int fd = openat(dirs.v2_fd, "cgroup.kill", O_WRONLY | O_CLOEXEC);
         if (fd < 0)
                 return refusal_set(refusal, GRPC_STATUS_FAILED_PRECONDITION, "container %s: its cgroup has no cgroup.kill: %s", id,
                                    strerror(errno));
@@ -120,12 +102,13 @@ int cgroup_read(Setup *setup, const char *id, CgroupRead *values, Refusal *refus
         memset(values, 0xff, sizeof(*values));
         values->exists = 0;
         values->populated = 0;
-        _cleanup_fd_ int dir_fd = -1, memory_v1_fd = -1;
-        int r = cgroup_open(setup, id, &dir_fd, &memory_v1_fd, refusal);
-        if (r == -ENOENT)
+        _cleanup_(cgroup_dirs_done) CgroupDirs dirs = CGROUP_DIRS_NULL;
+        int r = cgroup_open(setup, id, &dirs, refusal);
+        if (r == -ENOENT || (r == 0 && dirs.v2_fd < 0))
                 return 0;
         if (r)
                 return r < 0 ? fold(r) : r;
+        int dir_fd = dirs.v2_fd, memory_v1_fd = dirs.v1_fds[CGROUP_V1_MEMORY];
         char text[8192];
         values->exists = 1;
         cgroup_read_file(dir_fd, "cgroup.events", text, sizeof(text));

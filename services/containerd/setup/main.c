@@ -89,6 +89,26 @@ static int on_cgroup_read(void *context, int edge_fd, HandRequest *request)
         return setup_answer(edge_fd, request, r, &refusal, &values, -1);
 }
 
+/* Asked: the files that tell what one container uses. Re-checked: the id, and the cgroup through the permit that was kept. At
+ * worst a brain that was taken over reads counters of containers that it manages. */
+static int on_usage_open(void *context, int edge_fd, HandRequest *request)
+{
+        Refusal refusal = {0};
+        UsageOpened opened;
+        int fds[CGROUP_FILES_PER_FRAME];
+        const UsageOpen *verb = (const void *)request->frame.payload;
+        const char *id = NULL;
+        int r = setup_id(request, &id, &refusal);
+        if (r == 0)
+                r = usage_open(context, verb, &opened, fds, &refusal);
+        if (r != 0)
+                return setup_answer(edge_fd, request, r, &refusal, NULL, -1);
+        r = hand_reply(edge_fd, request, &opened, fds, opened.files.n);
+        for (uint32_t i = 0; i < opened.files.n; i++)
+                fds[i] = fd_close(fds[i]);
+        return r;
+}
+
 static int on_rootfs_list(void *context, int edge_fd, HandRequest *request)
 {
         Refusal refusal = {0};
@@ -132,9 +152,8 @@ static int setup_acquire(void *context)
         setup->log_root_fd = open(setup->config->log_root, O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (setup->log_root_fd < 0)
                 return error_origin(negative_errno());
-        setup->cgroup_fd = open(setup->config->cgroup_root, O_PATH | O_DIRECTORY | O_CLOEXEC);
         /* On a hybrid machine the hierarchies lie side by side, and limits are kept by those of version 1. */
-        setup->memory_v1_fd = setup->cgroup_fd < 0 ? -1 : openat(setup->cgroup_fd, "../memory", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        cgroup_dirs_find(&setup->cgroups, setup->config->cgroup_root);
         return 0;
 }
 

@@ -5,6 +5,7 @@
  * root owns, by the container's id alone. */
 
 #include "ipc/edges/containerd-setup.h"
+#include "services/cgroup-open.h"
 #include "services/hand.h"
 
 typedef struct Setup {
@@ -13,8 +14,7 @@ typedef struct Setup {
         int writable_fd;   /* <state_dir>/writable */
         int containers_fd; /* <runtime_dir>/containers */
         int log_root_fd;
-        int cgroup_fd;     /* root of the v2 hierarchy, -1 if there is none */
-        int memory_v1_fd;  /* root of a v1 memory hierarchy beside it (a hybrid machine), -1 if there is none */
+        CgroupDirs cgroups; /* the roots of the hierarchies */
         const ConfigContainerd *config; /* borrowed from the hand */
 } Setup;
 
@@ -43,9 +43,13 @@ int idmap_probe(Setup *setup, SetupProbed *probed);
 
 int log_file_open(Setup *setup, const char *id, int *ret_fd, Refusal *refusal);
 
+/* The container's cgroup in every hierarchy; -ENOENT when it does not exist (any more). */
+int cgroup_open(Setup *setup, const char *id, CgroupDirs *ret, Refusal *refusal);
 int cgroup_kill(Setup *setup, const char *id, Refusal *refusal);
 /* Removes a container's cgroup that its runtime left behind, if it is empty. */
 void cgroup_remove(Setup *setup, const char *id);
 int cgroup_read(Setup *setup, const char *id, CgroupRead *values, Refusal *refusal);
+
+int usage_open(Setup *setup, const UsageOpen *verb, UsageOpened *opened, int ret_fds[CGROUP_FILES_PER_FRAME], Refusal *refusal);
 
 int signal_send(const SignalSend *verb, int pidfd, Refusal *refusal);

@@ -211,8 +211,27 @@ static int on_setup_status(void *context, int edge_fd, HandRequest *request)
         return setup_answer(edge_fd, request, r, &refusal, &made, pidfd);
 }
 
+/* Asked: the counters of one pod's cgroup and interfaces. Re-checked: that gatewayd sealed this pod with this cgroup parent. At
+ * worst a brain that was taken over reads the counters of a pod that somebody asked for. */
+static int on_setup_usage(void *context, int edge_fd, HandRequest *request)
+{
+        Refusal refusal = {0};
+        CgroupFiles files = {0};
+        int fds[CGROUP_FILES_PER_FRAME];
+        int r = usage_open(context, (const void *)request->frame.payload, &files, fds, &refusal);
+        if (r != 0)
+                return setup_answer(edge_fd, request, r, &refusal, NULL, -1);
+        r = hand_reply(edge_fd, request, &files, fds, files.n);
+        for (uint32_t i = 0; i < files.n; i++)
+                fds[i] = fd_close(fds[i]);
+        return r;
+}
+
 static int setup_acquire(void *context)
 {
+        Setup *setup = context;
+        setup->config = hand_section(setup->hand, sizeof(*setup->config));
+        cgroup_dirs_find(&setup->cgroups, setup->config->cgroup_root);
         int r = pod_prepare_host(context);
         return r < 0 ? fold(r) : 0;
 }

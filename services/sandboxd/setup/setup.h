@@ -4,6 +4,7 @@
 /* sandboxd-setup: the namespaces and files of one pod, by the pod's id and its permit alone. */
 
 #include "ipc/edges/sandboxd-setup.h"
+#include "services/cgroup-open.h"
 #include "services/hand.h"
 #include "services/sandboxd/refusal.h"
 
@@ -13,6 +14,8 @@
 typedef struct Setup {
         Hand *hand;
         uint32_t n_connects; /* children of connect.c */
+        CgroupDirs cgroups; /* the roots of the hierarchies */
+        const ConfigContainerd *config; /* borrowed from the hand */
 } Setup;
 
 /* pods.c: what a pod's directory remembers, and what is there. */
@@ -75,3 +78,6 @@ int init_find(const char *pin_path, int *ret_pidfd);
 /* SIGKILL and the end of it. */
 int init_kill(const char *pin_path);
 int init_pid(int pidfd, int32_t *ret_pid);
+
+/* usage.c: opens what a pod's usage is read from; the caller owns the fds. 0, or 1 and a refusal. */
+int usage_open(const Setup *setup, const SetupUsage *verb, CgroupFiles *ret, int ret_fds[CGROUP_FILES_PER_FRAME], Refusal *refusal);
