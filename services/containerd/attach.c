@@ -12,6 +12,7 @@
 #include "services/containerd/recover.h"
 #include "services/containerd/shim-link.h"
 #include "services/containerd/start.h"
+#include "services/containerd/stats.h"
 #include "services/containerd/stop.h"
 #include "services/containerd/update.h"
 #include <event2/event.h>
@@ -214,6 +215,8 @@ static int attach_done(Operation *operation)
         container->attach = attach_free(attach);
         if (!container->exit_seen) {
                 r = log_link_begin(container);
+                if (r == 0)
+                        r = stats_begin(container, false);
                 if (r == 0 && container->state == CONTAINER_STATE_STARTING && !container->start)
                         r = start_again(container);
                 if (r == 0 && container->stop_deadline_usec > 0 && !container->stop)

@@ -14,6 +14,7 @@
 #include "services/containerd/remove.h"
 #include "services/containerd/shim-link.h"
 #include "services/containerd/start.h"
+#include "services/containerd/stats.h"
 #include "services/containerd/stop-signal.h"
 #include "services/containerd/stop.h"
 #include "services/containerd/update.h"
@@ -86,6 +87,7 @@ Container *container_free(Container *container)
         container->log_link = log_link_free(container->log_link);
         container->log_reopen = log_reopen_free(container->log_reopen);
         container->attach = attach_free(container->attach);
+        container->stats = stats_free(container->stats);
         container->shim = shim_link_free(container->shim);
         container->pidfd = fd_close(container->pidfd);
         log_streams_done(&container->log_streams);

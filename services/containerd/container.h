@@ -22,6 +22,7 @@ typedef struct LogReopen LogReopen;
 typedef struct Attach Attach;
 typedef struct Frame Frame;
 typedef struct ShimLink ShimLink;
+typedef struct Stats Stats;
 struct event;
 
 /* Numbers are in the database. */
@@ -104,6 +105,7 @@ struct Container {
         LogLink *log_link;
         LogReopen *log_reopen;
         Attach *attach;
+        Stats *stats;       /* owned; NULL: nothing is known */
         Frame **successors; /* owned, kept: CreateContainer calls that wait until this one is gone */
         size_t n_successors;
 };

@@ -9,6 +9,7 @@
 #include "services/containerd/recover.h"
 #include "services/containerd/remove.h"
 #include "services/containerd/session.h"
+#include "services/containerd/stats.h"
 #include "services/service.h"
 #include <event2/event.h>
 
@@ -73,6 +74,7 @@ int containerd_begin(Containerd *containerd)
         list_init(&containerd->pod_ends);
         list_init(&containerd->execs);
         list_init(&containerd->orphans);
+        stats_look_begin(containerd);
         int r = session_table_init(containerd);
         if (r == 0)
                 r = runtime_probe(containerd);
@@ -95,6 +97,7 @@ void containerd_end(Containerd *containerd)
                 orphan_free_all(containerd);
                 pod_end_free_all(containerd);
         }
+        stats_look_end(containerd);
         container_table_done(&containerd->containers);
         container_store_done(&containerd->store);
 }

@@ -16,6 +16,18 @@ typedef struct Recovery Recovery;
 
 #define CONTAINERD_HOSTNAME_MAX 65
 
+/* Something that is looked at, one container at a time; see stats.h. */
+typedef struct StatsLook {
+        uint32_t call;           /* under way; 0: none */
+        char id[ID_LENGTH + 1];  /* about this container */
+        uint64_t wanted_usec;    /* CLOCK_MONOTONIC; when somebody last asked for statistics */
+} StatsLook;
+
+/* The one that writable layers are on; UINT64_MAX: not known yet. */
+typedef struct Filesystem {
+        uint64_t bytes, inodes, inodes_free;
+} Filesystem;
+
 typedef struct Containerd {
         Service *service; /* NULL in tests */
         struct event_base *base;         /* borrowed */
@@ -42,6 +54,9 @@ typedef struct Containerd {
         bool is_ready;
         List orphans; /* Orphan.link */
         char hostname[CONTAINERD_HOSTNAME_MAX]; /* the node's */
+        StatsLook measure, processes;
+        bool wants_metrics; /* somebody has asked for metrics or their descriptors */
+        Filesystem filesystem;
         bool has_apparmor, has_selinux;
         int result; /* of the loop, in tests */
 } Containerd;

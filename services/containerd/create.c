@@ -17,6 +17,7 @@
 #include "services/containerd/remove.h"
 #include "services/containerd/shim-link.h"
 #include "services/containerd/spec.h"
+#include "services/containerd/stats.h"
 
 #define CREATE_ARENA_BYTES (64 * 1024 * 1024)
 
@@ -408,7 +409,9 @@ static int create_done(Operation *operation)
                 return r < 0 ? fold(r) : 0;
         }
         response.container_id = container->id;
-        r = waiters_reply(&create->waiters, &response.base);
+        r = container->pid > 0 && !container->exit_seen ? stats_begin(container, true) : 0;
+        if (r == 0)
+                r = waiters_reply(&create->waiters, &response.base);
         (void)create_free(create);
         if (r == 0)
                 r = exit_resume(container);

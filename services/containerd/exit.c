@@ -14,6 +14,7 @@
 #include "services/containerd/shim-link.h"
 #include "services/containerd/session.h"
 #include "services/containerd/start.h"
+#include "services/containerd/stats.h"
 #include "services/containerd/stop.h"
 #include <signal.h>
 #include <stdio.h>
@@ -271,6 +272,7 @@ static int exit_done(Operation *operation)
         (void)str_copy(pod_id, sizeof(pod_id), container->pod_id);
         if (!container->has_ended) {
                 container->has_ended = true;
+                stats_end(container);
                 r = stop_on_ended(container);
                 if (r == 0 && container->has_lease && !container->remove)
                         r = operation_run(operation, &exit_steps[EXIT_LEASE]);

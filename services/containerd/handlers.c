@@ -13,6 +13,7 @@
 #include "services/containerd/remove.h"
 #include "services/containerd/session.h"
 #include "services/containerd/start.h"
+#include "services/containerd/stats.h"
 #include "services/containerd/status.h"
 #include "services/containerd/stop.h"
 #include "services/containerd/update.h"
@@ -165,12 +166,22 @@ int on_update_container_resources(void *userdata, Frame *frame)
 
 int on_container_stats(void *userdata, Frame *frame)
 {
-        return handlers_unimplemented(frame, "statistics are not built yet; read the container's cgroup");
+        const Runtime__V1__ContainerStatsRequest *request = container_of(frame->message, Runtime__V1__ContainerStatsRequest, base);
+        int r = 0;
+        Container *container = handlers_find(userdata, frame, request->container_id, &r);
+
+        if (container)
+                r = stats_reply(container, frame_reply_to(frame));
+        return r < 0 ? fold(r) : 0;
 }
 
 int on_list_container_stats(void *userdata, Frame *frame)
 {
-        return handlers_unimplemented(frame, "statistics are not built yet; read the containers' cgroups");
+        const Runtime__V1__ListContainerStatsRequest *request =
+                container_of(frame->message, Runtime__V1__ListContainerStatsRequest, base);
+        int r = stats_list_reply(userdata, request->filter, frame_reply_to(frame));
+
+        return r < 0 ? fold(r) : 0;
 }
 
 int on_container_events_wanted(void *userdata, Frame *frame)
@@ -236,6 +247,13 @@ int on_pod_containers(void *userdata, Frame *frame)
         const Bulkhead__ContainerdSandboxd__PodContainersRequest *request =
                 container_of(frame->message, Bulkhead__ContainerdSandboxd__PodContainersRequest, base);
         int r = status_pod_reply(userdata, request->pod_id, frame_reply_to(frame));
+
+        return r < 0 ? fold(r) : 0;
+}
+
+int on_pod_usage(void *userdata, Frame *frame)
+{
+        int r = stats_pods_reply(userdata, frame);
 
         return r < 0 ? fold(r) : 0;
 }

@@ -9,7 +9,7 @@
 
 #define ASK(name) ROW_GATEWAYD_CONTAINERD_##name
 
-#define MADE "lease_take image_get user_lookup writable_prepare rootfs_prepare log_file_open launch_create log_open "
+#define MADE "lease_take image_get user_lookup writable_prepare rootfs_prepare log_file_open launch_create log_open usage_open "
 #define GONE_FROM_LAUNCH "launch_delete rootfs_remove launch_delete writable_remove lease_release "
 
 static void begin(Peers *p)

@@ -62,6 +62,10 @@ int node_status(Gatewayd *gatewayd, GrpcCall *call);
 /* Packs and answers. */
 int node_reply(GrpcCall *call, const ProtobufCMessage *message);
 
+/* metrics.c: ListPodSandboxMetrics, which sandboxd tells in pages, and StreamPodSandboxMetrics. */
+int metrics_list(Gatewayd *gatewayd, GrpcCall *call);
+int metrics_stream(Gatewayd *gatewayd, GrpcCall *call);
+
 /* What a call's userdata points at: an operation here that can be cancelled. */
 typedef struct Pending {
         void (*cancel)(struct Pending *pending);
@@ -70,6 +74,8 @@ typedef struct Pending {
 
 /* stream.c: a MethodLocal for Stream* methods. */
 int stream_list(Gatewayd *gatewayd, GrpcCall *call);
+/* Streams a packed list of objects; bytes are copied. */
+int stream_bytes(GrpcCall *call, const void *bytes, size_t n);
 
 /* pod-status.c: a MethodAnswered for PodSandboxStatus. */
 int pod_status_on_answer(Gatewayd *gatewayd, GrpcCall *call, Frame *frame);

@@ -63,9 +63,8 @@ static int stream_on_writable(Pending *pending)
         return fold(stream_pump(container_of(pending, Stream, pending)));
 }
 
-static int stream_on_list(Gatewayd *gatewayd, GrpcCall *call, Frame *frame)
+int stream_bytes(GrpcCall *call, const void *bytes, size_t n)
 {
-        size_t n = frame->wire.header.length;
         Stream *stream = calloc(1, sizeof(*stream));
         if (!stream)
                 return error_origin(-ENOMEM);
@@ -78,8 +77,14 @@ static int stream_on_list(Gatewayd *gatewayd, GrpcCall *call, Frame *frame)
         stream->bytes = malloc(MAX2(n, (size_t)1));
         if (!stream->bytes)
                 return error_origin(-ENOMEM);
-        memcpy(stream->bytes, frame->wire.payload, n);
+        if (n > 0)
+                memcpy(stream->bytes, bytes, n);
         return fold(stream_pump(stream));
+}
+
+static int stream_on_list(Gatewayd *gatewayd, GrpcCall *call, Frame *frame)
+{
+        return fold(stream_bytes(call, frame->wire.payload, frame->wire.header.length));
 }
 
 int stream_list(Gatewayd *gatewayd, GrpcCall *call)

@@ -140,13 +140,3 @@ int on_update_pod_sandbox_resources(void *userdata, Frame *frame)
         Runtime__V1__UpdatePodSandboxResourcesResponse response = RUNTIME__V1__UPDATE_POD_SANDBOX_RESOURCES_RESPONSE__INIT;
         return fold(reply_send(to, &response.base, NULL, 0));
 }
-
-int on_pod_sandbox_stats(void *userdata, Frame *frame)
-{
-        return fold(reply_fail(frame_reply_to(frame), GRPC_STATUS_UNIMPLEMENTED, "PodSandboxStats is not supported by this version"));
-}
-
-int on_list_pod_sandbox_stats(void *userdata, Frame *frame)
-{
-        return fold(reply_fail(frame_reply_to(frame), GRPC_STATUS_UNIMPLEMENTED, "ListPodSandboxStats is not supported by this version"));
-}

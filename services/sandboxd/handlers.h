@@ -14,10 +14,17 @@ int on_list_pod_sandbox(void *userdata, Frame *frame);
 int on_port_forward(void *userdata, Frame *frame);
 int on_network_status(void *userdata, Frame *frame);
 int on_update_runtime_config(void *userdata, Frame *frame);
-int on_pod_sandbox_stats(void *userdata, Frame *frame);
-int on_list_pod_sandbox_stats(void *userdata, Frame *frame);
 int on_pod_events_wanted(void *userdata, Frame *frame);
 int on_update_pod_sandbox_resources(void *userdata, Frame *frame);
+
+/* gatewayd (stats.c) */
+int on_pod_sandbox_stats(void *userdata, Frame *frame);
+int on_list_pod_sandbox_stats(void *userdata, Frame *frame);
+int on_list_metric_descriptors(void *userdata, Frame *frame);
+int on_pod_metrics(void *userdata, Frame *frame);
+
+/* status.c: is the pod one that a list with this filter shows? */
+bool status_fits(const Pod *pod, const Runtime__V1__PodSandboxFilter *filter);
 
 /* containerd (lease.c) */
 int on_lease_take(void *userdata, Frame *frame);

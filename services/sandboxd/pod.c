@@ -61,6 +61,7 @@ Pod *pod_free(Pod *pod)
                 return NULL;
         if (pod->call)
                 channel_cancel(pod->call_channel, pod->call);
+        pod->stats = stats_free(pod->stats);
         if (pod->retry)
                 event_free(pod->retry);
         init_unwatch(pod);
@@ -105,6 +106,8 @@ int pod_set_state(Pod *pod, PodState state, const char *why)
                  why);
         bool was_ready = pod->state == POD_STATE_READY;
         pod->state = state;
+        if (state != POD_STATE_READY)
+                pod->stats = stats_free(pod->stats); /* an open counter would keep the network namespace */
         int r = pod_store_put(pod->sandboxd, pod);
         if (r < 0)
                 return fold(r);

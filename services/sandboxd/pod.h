@@ -17,6 +17,7 @@ struct event;
 
 typedef struct Sandboxd Sandboxd;
 typedef struct Pod Pod;
+typedef struct PodStats PodStats;
 typedef Runtime__V1__RunPodSandboxRequest PodRequest;
 
 typedef enum PodState {
@@ -65,6 +66,7 @@ struct Pod {
         DecodeArena result_arena;
         Bulkhead__Cni__CniResult *result; /* in result_arena; NULL: none */
         List leases;
+        PodStats *stats; /* owned; what its usage is read from, while it is READY */
         /* The operation under way. */
         const char *stage; /* what it is doing, for people; "" if nothing */
         Channel *call_channel;

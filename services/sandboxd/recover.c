@@ -53,8 +53,12 @@ static int recovery_pod(Recovery *recovery, Pod *pod)
                         r = pod_set_state(pod, POD_STATE_UNDOING, "a restart interrupted its creation");
                 return r < 0 ? fold(r) : fold(run_resume_undo(pod));
         case POD_STATE_READY:
-                if (there)
-                        return pod->init_pid ? fold(init_watch_resume(pod)) : 0;
+                if (there) {
+                        r = stats_begin(pod);
+                        if (r == 0 && pod->init_pid)
+                                r = init_watch_resume(pod);
+                        return r < 0 ? fold(r) : 0;
+                }
                 /* A reboot, or somebody removed its pins: what ran in it is gone. */
                 r = pod_set_state(pod, POD_STATE_ENDING, "its namespaces are gone");
                 return r < 0 ? fold(r) : fold(end_resume(pod));

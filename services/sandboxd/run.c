@@ -240,6 +240,8 @@ static int run_ready(Pod *pod)
                 return fold(run_fail(pod, GRPC_STATUS_ABORTED, "another RunPodSandbox with a different configuration took its place"));
         }
         int r = pod_set_state(pod, POD_STATE_READY, "namespaces and network are made");
+        if (r == 0)
+                r = stats_begin(pod);
         if (r < 0)
                 return fold(r);
         Runtime__V1__RunPodSandboxResponse response = RUNTIME__V1__RUN_POD_SANDBOX_RESPONSE__INIT;

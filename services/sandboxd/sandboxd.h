@@ -48,6 +48,10 @@ int end_remove(Pod *pod, ReplyTo to);
 /* Goes on where a restart interrupted it. */
 int end_resume(Pod *pod);
 
+/* stats.c: what the pod's usage is read from is opened. */
+int stats_begin(Pod *pod);
+PodStats *stats_free(PodStats *stats);
+
 /* network.c: is the pod network ready; asked of sandboxd-cni, remembered for a moment. */
 int network_view_init(Sandboxd *sandboxd);
 void network_view_done(Sandboxd *sandboxd);

@@ -24,7 +24,7 @@ static bool status_has_label(const Runtime__V1__PodSandboxConfig *config, const 
         return found;
 }
 
-static bool status_fits(const Pod *pod, const Runtime__V1__PodSandboxFilter *filter)
+bool status_fits(const Pod *pod, const Runtime__V1__PodSandboxFilter *filter)
 {
         if (!pod_is_listed(pod))
                 return false;
