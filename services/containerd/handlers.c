@@ -34,11 +34,6 @@ static Container *handlers_find(Containerd *containerd, const Frame *frame, cons
         return r ? NULL : container;
 }
 
-static int handlers_unimplemented(const Frame *frame, const char *what)
-{
-        return reply_fail(frame_reply_to(frame), GRPC_STATUS_UNIMPLEMENTED, "%s: %s", frame->row->name, what);
-}
-
 int on_create_container(void *userdata, Frame *frame)
 {
         int r = create_request(userdata, frame);

@@ -43,7 +43,6 @@ int cgroup_kill(Setup *setup, const char *id, Refusal *refusal)
         return fd_write_full(fd, "1", 1) < 0 ? error_origin(-EIO) : 0;
 }
 
-/* Reads a small file of the cgroup; an absent one (no such controller) reads as empty. */
 /* A runtime that fails after making the cgroup does not always remove it. The kernel refuses one that is not empty. */
 void cgroup_remove(Setup *setup, const char *id)
 {
@@ -51,13 +50,14 @@ void cgroup_remove(Setup *setup, const char *id)
         Refusal refusal;
         char path[CGROUP_PATH_MAX];
 
-        if (setup->cgroup_fd < 0 || rootfs_permit(setup, id, &permit, &refusal) != 0 ||
+        if (setup->cgroups.v2_fd < 0 || rootfs_permit(setup, id, &permit, &refusal) != 0 ||
             !cgroup_path_compose(path, setup->config->systemd_cgroups, permit.cgroup_parent, id))
                 return;
-        if (unlinkat(setup->cgroup_fd, path + 1, AT_REMOVEDIR) == 0)
+        if (unlinkat(setup->cgroups.v2_fd, path + 1, AT_REMOVEDIR) == 0)
                 log_info("container %.13s: removed the cgroup that its runtime left behind", id);
 }
 
+/* Reads a small file of the cgroup; an absent one (no such controller) reads as empty. */
 static void cgroup_read_file(int dir_fd, const char *name, char *to, size_t size)
 {
         to[0] = '\0';
