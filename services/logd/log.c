@@ -80,6 +80,11 @@ static bool log_is_drained(const Log *log)
 /* Answers a close whose work is done; the log is gone then. */
 static void log_closed(Log *log)
 {
+        if (log->close_is_answered) {
+                log_info("log of container %s: complete; its file takes data again", log->id);
+                log_free(log);
+                return;
+        }
         Bulkhead__ContainerdLogd__LogClosed closed = BULKHEAD__CONTAINERD_LOGD__LOG_CLOSED__INIT;
         closed.lines = log->journal.slot.lines;
         closed.truncated = log->truncated;
@@ -136,12 +141,21 @@ static void log_on_held(evutil_socket_t fd, short what, void *userdata)
         log_arm(log);
 }
 
+static int log_arm_deadline(Log *log)
+{
+        const struct timeval later = {.tv_sec = log->drain_msec / 1000, .tv_usec = (log->drain_msec % 1000) * 1000};
+
+        return event_add(log->deadline, &later) < 0 ? error_origin(-ENOMEM) : 0;
+}
+
 static void log_set_blocked(Log *log, bool blocked)
 {
         log->blocked = blocked;
         log_arm(log);
         if (!blocked) {
                 log->told_blocked = false;
+                if (log->closing && !event_pending(log->deadline, EV_TIMEOUT, NULL))
+                        (void)log_arm_deadline(log); /* a left-over holder of a pipe must not keep it open for ever */
                 return;
         }
         struct timeval later = {.tv_usec = LOG_RETRY_USEC};
@@ -232,6 +246,15 @@ static void log_on_retry(evutil_socket_t fd, short what, void *userdata)
 static void log_on_deadline(evutil_socket_t fd, short what, void *userdata)
 {
         Log *log = userdata;
+        if (log->blocked) {
+                Bulkhead__ContainerdLogd__LogClosed pending = BULKHEAD__CONTAINERD_LOGD__LOG_CLOSED__INIT;
+                pending.lines = log->journal.slot.lines;
+                pending.pending = true;
+                if (!log->close_is_answered)
+                        (void)reply_send(log->close_to, &pending.base, NULL, 0);
+                log->close_is_answered = true;
+                return;
+        }
         for (unsigned i = 0; i < LOG_RECORD_STREAMS; i++) {
                 if (log->streams[i].fd < 0)
                         continue;
@@ -301,13 +324,14 @@ int log_new(Log **ret, LogTable *table, const char *id, int file_fd, int memfd, 
 int log_close(Log *log, ReplyTo to, uint32_t drain_msec)
 {
         log->closing = true;
+        log->close_is_answered = false;
         log->close_to = to;
+        log->drain_msec = drain_msec;
         if (log_is_drained(log)) {
                 log_closed(log);
                 return 0;
         }
-        struct timeval later = {.tv_sec = drain_msec / 1000, .tv_usec = (drain_msec % 1000) * 1000};
-        return event_add(log->deadline, &later) < 0 ? error_origin(-ENOMEM) : 0;
+        return fold(log_arm_deadline(log));
 }
 
 int log_reopen(Log *log, int file_fd)

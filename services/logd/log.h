@@ -36,6 +36,8 @@ struct Log {
         bool told_blocked;
         bool truncated;
         bool closing;
+        bool close_is_answered; /* as pending: the file takes nothing, and containerd need not wait for it */
+        uint32_t drain_msec;
         ReplyTo close_to;
 };
 
@@ -56,6 +58,7 @@ Log *log_table_find(LogTable *table, const char *id);
 int log_new(Log **ret, LogTable *table, const char *id, int file_fd, int memfd, const int fds[LOG_RECORD_STREAMS]);
 Log *log_free(Log *log);
 DEFINE_CLEANUP(Log, log_free)
-/* Answers to once everything is written, or drain_msec have passed. */
+/* Answers to once everything is written, or drain_msec have passed. A file that takes nothing then keeps the log open, and what is in
+ * the pipes, until it takes all of it. */
 int log_close(Log *log, ReplyTo to, uint32_t drain_msec);
 int log_reopen(Log *log, int file_fd);
