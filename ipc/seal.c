@@ -6,14 +6,14 @@
 #include <assert.h>
 #include <sodium.h>
 
-#define PERMIT_VERSION 2
+#define PERMIT_VERSION 3
 #define STATEMENT_VERSION 1
 
 static const char permit_magic[8] = {'B', 'H', 'P', 'E', 'R', 'M', 'I', 'T'};
 static const char statement_magic[8] = {'B', 'H', 'S', 'T', 'A', 'T', 'E', 'M'};
 
 /* Both travel as bytes and are compared as bytes: no hidden padding, the seal last. */
-_Static_assert(sizeof(Permit) == 1800 && offsetof(Permit, mac) == sizeof(Permit) - SEAL_MAC_BYTES, "layout of Permit");
+_Static_assert(sizeof(Permit) == 1832 && offsetof(Permit, mac) == sizeof(Permit) - SEAL_MAC_BYTES, "layout of Permit");
 _Static_assert(sizeof(Statement) == 4724 && offsetof(Statement, mac) == sizeof(Statement) - SEAL_MAC_BYTES,
                "layout of Statement");
 _Static_assert(SEAL_KEY_BYTES == crypto_auth_KEYBYTES && SEAL_MAC_BYTES == crypto_auth_BYTES, "sizes of libsodium");
@@ -79,6 +79,30 @@ int permit_check_request(const Permit *permit, const void *request, size_t n)
         seal_hash(hash, request, n);
         if (sodium_memcmp(hash, permit->request_hash, sizeof(hash)) != 0) /* check: permit-request-hash */
                 return SEAL_E_MISMATCH;
+        return 0;
+}
+
+void permit_set_volumes(Permit *permit, const SealVolume *volumes, size_t n)
+{
+        if (n > 0)
+                seal_hash(permit->volumes_hash, volumes, n * sizeof(*volumes));
+        else
+                memset(permit->volumes_hash, 0, sizeof(permit->volumes_hash));
+}
+
+int permit_check_volumes(const Permit *permit, const SealVolume *volumes, size_t n)
+{
+        Permit wanted;
+
+        permit_set_volumes(&wanted, volumes, n);
+        if (sodium_memcmp(wanted.volumes_hash, permit->volumes_hash, sizeof(wanted.volumes_hash)) != 0) /* check: permit-volumes-hash */
+                return SEAL_E_MISMATCH;
+        for (size_t i = 0; i < n; i++) {
+                if (!seal_is_terminated(volumes[i].image, sizeof(volumes[i].image))) /* check: permit-volumes-image */
+                        return SEAL_E_MISMATCH;
+                if (!seal_is_terminated(volumes[i].sub_path, sizeof(volumes[i].sub_path))) /* check: permit-volumes-path */
+                        return SEAL_E_MISMATCH;
+        }
         return 0;
 }
 

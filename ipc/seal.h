@@ -17,6 +17,7 @@
  * cannot use what it once carried. One for port forwarding holds as long as the session may, which is as long as its client stays. */
 #define PERMIT_AGE_MAX_USEC (UINT64_C(15) * 60 * 1000 * 1000)
 #define SEAL_LAYERS_MAX 128
+#define SEAL_VOLUMES_MAX 16 /* image volumes of one container */
 #define SEAL_PORTS_MAX (SEAL_PATH_MAX / 2)
 
 typedef enum PermitVerb {
@@ -55,11 +56,18 @@ typedef struct Permit {
                 char image[SEAL_PATH_MAX];      /* image.image of a CreateContainerRequest */
                 uint16_t ports[SEAL_PORTS_MAX]; /* of a PortForwardRequest, up to the first 0; none: any */
         };
+        uint8_t volumes_hash[SEAL_HASH_BYTES]; /* of the request's image volumes (SealVolume), zero if it has none */
         uint8_t nonce[SEAL_NONCE_BYTES];
         uint32_t request_length;
         uint8_t request_hash[SEAL_HASH_BYTES];
         uint8_t mac[SEAL_MAC_BYTES]; /* over everything above */
 } Permit;
+
+/* An image volume of a CreateContainerRequest: what gatewayd hashes, in the order of the request's mounts. */
+typedef struct SealVolume {
+        char image[SEAL_PATH_MAX];    /* image.image of the mount */
+        char sub_path[SEAL_PATH_MAX]; /* "" for the whole image */
+} SealVolume;
 
 /* imaged's word that this image has these layers. */
 typedef struct Statement {
@@ -81,6 +89,10 @@ void permit_seal(Permit *permit, const void *request, size_t n, const uint8_t ke
 int permit_check(const Permit *permit, PermitVerb verb, const uint8_t key[SEAL_KEY_BYTES]);
 /* The request that travelled beside it is the one that was sealed. 0 or SEAL_E_MISMATCH. */
 int permit_check_request(const Permit *permit, const void *request, size_t n);
+/* The bytes beyond each NUL count: whoever fills volumes clears them first. */
+void permit_set_volumes(Permit *permit, const SealVolume *volumes, size_t n);
+/* These are the image volumes of the request that was sealed; texts have an end. 0 or SEAL_E_MISMATCH. */
+int permit_check_volumes(const Permit *permit, const SealVolume *volumes, size_t n);
 void statement_seal(Statement *statement, const uint8_t key[SEAL_KEY_BYTES]);
 int statement_check(const Statement *statement, const uint8_t key[SEAL_KEY_BYTES]);
 /* Random id: 64 lower-case hexadecimal digits and a NUL. */

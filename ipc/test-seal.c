@@ -71,6 +71,29 @@ static void permit_request_is_bound(void)
         assert_eq_int(permit_check_request(&p, "request", 7), SEAL_E_MISMATCH);
 }
 
+static void permit_volumes_are_bound(void)
+{
+        Permit p = permit_sample();
+        SealVolume volumes[2] = {{.image = "a", .sub_path = "x"}, {.image = "b"}};
+
+        permit_set_volumes(&p, volumes, 2);
+        assert_ok(permit_check_volumes(&p, volumes, 2));
+        assert_eq_int(permit_check_volumes(&p, volumes, 1), SEAL_E_MISMATCH);
+        assert_eq_int(permit_check_volumes(&p, volumes, 0), SEAL_E_MISMATCH);
+        volumes[0].sub_path[0] = 0;
+        assert_eq_int(permit_check_volumes(&p, volumes, 2), SEAL_E_MISMATCH);
+        memset(volumes[1].image, 'b', sizeof(volumes[1].image)); /* without an end */
+        permit_set_volumes(&p, volumes, 2);
+        assert_eq_int(permit_check_volumes(&p, volumes, 2), SEAL_E_MISMATCH);
+        memset(&volumes[1], 0, sizeof(volumes[1]));
+        memset(volumes[1].sub_path, 'b', sizeof(volumes[1].sub_path));
+        permit_set_volumes(&p, volumes, 2);
+        assert_eq_int(permit_check_volumes(&p, volumes, 2), SEAL_E_MISMATCH);
+        permit_set_volumes(&p, volumes, 0);
+        assert_ok(permit_check_volumes(&p, volumes, 0));
+        assert_eq_int(permit_check_volumes(&p, volumes, 1), SEAL_E_MISMATCH);
+}
+
 /* Well sealed and still refused. */
 static void permit_content_is_checked(void)
 {
@@ -186,6 +209,7 @@ int main(void)
         TEST_RUN(permit_round_trip);
         TEST_RUN(permit_bits_are_sealed);
         TEST_RUN(permit_request_is_bound);
+        TEST_RUN(permit_volumes_are_bound);
         TEST_RUN(permit_content_is_checked);
         TEST_RUN(permit_age_is_checked);
         TEST_RUN(statement_is_sealed_and_checked);

@@ -9,12 +9,23 @@
 #include <sys/mount.h>
 #include <sys/syscall.h>
 
+static uint64_t mount_tree_attributes(unsigned flags)
+{
+        return (flags & MOUNT_TREE_READONLY ? MOUNT_ATTR_RDONLY : 0) | (flags & MOUNT_TREE_NOSUID ? MOUNT_ATTR_NOSUID : 0) |
+               (flags & MOUNT_TREE_NODEV ? MOUNT_ATTR_NODEV : 0);
+}
+
+int mount_tree_restrict(int tree_fd, unsigned flags)
+{
+        struct mount_attr attributes = {.attr_set = mount_tree_attributes(flags)};
+        return syscall(SYS_mount_setattr, tree_fd, "", AT_EMPTY_PATH, &attributes, sizeof(attributes)) < 0 ? error_origin(negative_errno()) : 0;
+}
+
 int mount_tree_clone(int dir_fd, const char *path, unsigned flags, int userns_fd, int *ret_fd)
 {
         const unsigned recursive = flags & MOUNT_TREE_RECURSIVE ? AT_RECURSIVE : 0;
         struct mount_attr attributes = {
-                .attr_set = (flags & MOUNT_TREE_READONLY ? MOUNT_ATTR_RDONLY : 0) | (flags & MOUNT_TREE_NOSUID ? MOUNT_ATTR_NOSUID : 0) |
-                            (flags & MOUNT_TREE_NODEV ? MOUNT_ATTR_NODEV : 0) | (userns_fd >= 0 ? MOUNT_ATTR_IDMAP : 0),
+                .attr_set = mount_tree_attributes(flags) | (userns_fd >= 0 ? MOUNT_ATTR_IDMAP : 0),
                 .propagation = flags & MOUNT_TREE_SLAVE ? MS_SLAVE : 0,
                 .userns_fd = userns_fd >= 0 ? (uint64_t)userns_fd : 0,
         };

@@ -16,6 +16,8 @@ enum {
 /* A detached copy of the mount at path, as seen from dir_fd (path "": dir_fd itself). userns_fd: the user namespace whose map its
  * owners get, or -1. The caller owns ret. 0 or -errno; -EINVAL: a file system in it cannot be mapped (mount_setattr(2)). */
 int mount_tree_clone(int dir_fd, const char *path, unsigned flags, int userns_fd, int *ret_fd);
+/* Takes abilities (READONLY, NOSUID, NODEV) from a detached mount. 0 or -errno. */
+int mount_tree_restrict(int tree_fd, unsigned flags);
 /* Puts it onto the directory or file at path; path "": dir_fd itself. 0 or -errno. */
 int mount_tree_attach(int tree_fd, int dir_fd, const char *path);
 

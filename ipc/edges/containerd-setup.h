@@ -14,6 +14,7 @@
  * row 6 request cgroup_read: SetupContainer -> CgroupRead from A
  * row 7 request rootfs_list: RootfsList -> RootfsListed from A states ANY
  * row 8 request setup_probe: - -> SetupProbed from A states ANY
+ * row 9 request image_mount: ImageMount -> - from A
  * row 20 request usage_open: UsageOpen -> UsageOpened from A reply-fds file-read?,file-read?,file-read?,file-read?,file-read?,file-read?,file-read?,file-read?
  */
 
@@ -32,6 +33,15 @@ typedef struct RootfsPrepare {
         Statement statement;
         uint32_t padding; /* a Permit holds 64-bit words */
 } RootfsPrepare;
+
+/* Mounts the index-th image volume of the request at images/<index> of the container's directory, after rootfs_prepare. The
+ * statement is that of its image. */
+typedef struct ImageMount {
+        Permit permit; /* CREATE_CONTAINER */
+        uint32_t index, n_volumes;
+        SealVolume volumes[SEAL_VOLUMES_MAX]; /* all of the request's, as the permit seals them */
+        Statement statement;
+} ImageMount;
 
 /* The process must be in the container's cgroup. */
 typedef struct SignalSend {

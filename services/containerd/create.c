@@ -38,6 +38,8 @@ struct Create {
         const Lease *lease;     /* in its frame */
         const ImageGot *image;  /* in its frame */
         RuntimeSpec *spec;      /* in the arena */
+        ImageMount *image_mount; /* in the arena; NULL without image volumes; index is of the one that is made */
+        char *volume_ids[SEAL_VOLUMES_MAX]; /* in the arena; of those that are made */
         int log_fd;             /* owned; the log file, -1 without one */
 };
 
@@ -49,6 +51,8 @@ enum {
         CREATE_WRITABLE,
         CREATE_SPEC,
         CREATE_ROOTFS,
+        CREATE_VOLUME,
+        CREATE_VOLUME_MOUNT,
         CREATE_LOG_FILE,
         CREATE_LAUNCH,
         CREATE_LOG,
@@ -252,6 +256,94 @@ static const Step *create_rootfs(Operation *operation)
                                   NULL, 0, OPERATION_TIMEOUT_USEC);
 }
 
+/* What the permit seals of the request's image volumes. False: no memory. */
+static bool create_list_volumes(Create *create)
+{
+        const Runtime__V1__ContainerConfig *config = create->input.request->config;
+
+        for (size_t i = 0; i < config->n_mounts; i++) {
+                const Runtime__V1__Mount *mount = config->mounts[i];
+                if (!spec_mount_is_image(mount))
+                        continue;
+                if (!create->image_mount) {
+                        create->image_mount = arena_array(&create->arena, 1, sizeof(*create->image_mount));
+                        if (!create->image_mount)
+                                return false;
+                        *create->image_mount = (ImageMount){.permit = create->permit};
+                }
+                if (create->image_mount->n_volumes == SEAL_VOLUMES_MAX)
+                        return true; /* gatewayd has sealed no more */
+                SealVolume *volume = &create->image_mount->volumes[create->image_mount->n_volumes++];
+                (void)str_copy(volume->image, sizeof(volume->image), mount->image->image);
+                (void)str_copy(volume->sub_path, sizeof(volume->sub_path), mount->image_sub_path);
+        }
+        return true;
+}
+
+/* One image volume after the other: held in imaged, then mounted. */
+static const Step *create_volume(Operation *operation)
+{
+        Create *create = container_of(operation, Create, operation);
+        Bulkhead__ContainerdImaged__ImageGetRequest request = BULKHEAD__CONTAINERD_IMAGED__IMAGE_GET_REQUEST__INIT;
+
+        if (failure_is_set(&create->failure))
+                return STEP_DONE;
+        if (!create->image_mount && !create_list_volumes(create))
+                return create_fail(create, GRPC_STATUS_RESOURCE_EXHAUSTED, "its request takes too much memory");
+        if (!create->image_mount || create->image_mount->index == create->image_mount->n_volumes)
+                return &create_steps[CREATE_LOG_FILE];
+        request.reference = create->image_mount->volumes[create->image_mount->index].image;
+        request.container_id = create->container->id;
+        request.slot = create->image_mount->index + 1;
+        return operation_ask(operation, create->container->containerd->imaged, ROW_CONTAINERD_IMAGED_IMAGE_GET, &request.base,
+                             OPERATION_TIMEOUT_USEC);
+}
+
+/* The beginning of the text is what a kubelet looks for. */
+static const Step *create_fail_volume(Create *create, uint32_t code, const char *why)
+{
+        const Container *container = create->container;
+
+        (void)failure_set(&create->failure, code, "ImageVolumeMountFailed: container \"%.80s\" in pod %.12s: image volume of %.200s: %s",
+                          container->name, container->pod_id, create->image_mount->volumes[create->image_mount->index].image, why);
+        return STEP_DONE;
+}
+
+static const Step *create_on_volume(Operation *operation, const Answer *answer)
+{
+        Create *create = container_of(operation, Create, operation);
+
+        if (answer->outcome)
+                return create_fail_volume(create, answer->code, answer->text);
+        const ImageGot *got = container_of(answer->frame->message, ImageGot, base);
+        char *id = arena_text(&create->arena, got->image_id);
+        if (got->statement.len != sizeof(Statement) || !id)
+                return create_fail_volume(create, GRPC_STATUS_INTERNAL, "imaged answered without a statement");
+        create->volume_ids[create->image_mount->index] = id;
+        memcpy(&create->image_mount->statement, got->statement.data, sizeof(Statement));
+        return create_next(create);
+}
+
+static const Step *create_volume_mount(Operation *operation)
+{
+        Create *create = container_of(operation, Create, operation);
+
+        if (failure_is_set(&create->failure))
+                return STEP_DONE;
+        return operation_ask_flat(operation, create->container->containerd->setup, ROW_CONTAINERD_SETUP_IMAGE_MOUNT,
+                                  create->image_mount, NULL, 0, OPERATION_TIMEOUT_USEC);
+}
+
+static const Step *create_on_volume_mount(Operation *operation, const Answer *answer)
+{
+        Create *create = container_of(operation, Create, operation);
+
+        if (answer->outcome)
+                return create_fail_volume(create, answer->code, answer->text);
+        create->image_mount->index++;
+        return failure_is_set(&create->failure) ? STEP_DONE : &create_steps[CREATE_VOLUME];
+}
+
 static const Step *create_log_file(Operation *operation)
 {
         Create *create = container_of(operation, Create, operation);
@@ -364,6 +456,8 @@ static const Step *create_commit(Operation *operation)
                 .image_id = create->image->image_id,
                 .image_ref = create->image->image_ref,
                 .image_tag = create->image->n_repo_tags > 0 ? create->image->repo_tags[0] : "",
+                .volume_ids = (const char *const *)create->volume_ids,
+                .arena = &create->arena,
                 .log_path = create->permit.log_path,
         };
 
@@ -388,6 +482,8 @@ static const Step create_steps[CREATE_N] = {
         [CREATE_WRITABLE] = {.name = "writable layer", .run = create_writable, .answered = create_on_done},
         [CREATE_SPEC] = {.name = "spec", .run = create_spec},
         [CREATE_ROOTFS] = {.name = "root file system", .run = create_rootfs, .answered = create_on_done},
+        [CREATE_VOLUME] = {.name = "image volume", .run = create_volume, .answered = create_on_volume},
+        [CREATE_VOLUME_MOUNT] = {.name = "mount of an image volume", .run = create_volume_mount, .answered = create_on_volume_mount},
         [CREATE_LOG_FILE] = {.name = "log file", .run = create_log_file, .answered = create_on_log_file},
         [CREATE_LAUNCH] = {.name = "OCI runtime", .run = create_launch, .answered = create_on_launch, .once = true},
         [CREATE_LOG] = {.name = "log", .run = create_log, .answered = create_on_log},

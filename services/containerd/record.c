@@ -4,6 +4,7 @@
 #include "lib/error.h"
 #include "services/containerd/stop-signal.h"
 #include <signal.h>
+#include "services/containerd/arena.h"
 
 /* Labels and annotations are the same on the wire and in memory in the config and in the status; only the descriptors differ. */
 _Static_assert(sizeof(Runtime__V1__ContainerConfig__LabelsEntry) == sizeof(Runtime__V1__ContainerStatus__LabelsEntry) &&
@@ -38,6 +39,30 @@ static int record_keep(const RecordInput *record, const Runtime__V1__ContainerSt
         return r < 0 ? fold(r) : r > 0 ? error_origin(-ENOMEM) : 0;
 }
 
+/* As they were asked for; an image volume says which image it is. In the arena of the creation. */
+static Runtime__V1__Mount **record_mounts(const RecordInput *record)
+{
+        const Runtime__V1__ContainerConfig *config = record->input->request->config;
+        Runtime__V1__Mount **mounts = arena_array(record->arena, config->n_mounts, sizeof(*mounts));
+        size_t n_images = 0;
+
+        for (size_t i = 0; mounts && i < config->n_mounts; i++) {
+                mounts[i] = config->mounts[i];
+                if (!spec_mount_is_image(mounts[i]))
+                        continue;
+                Runtime__V1__Mount *mount = arena_array(record->arena, 1, sizeof(*mount));
+                Runtime__V1__ImageSpec *image = arena_array(record->arena, 1, sizeof(*image));
+                if (!mount || !image)
+                        return NULL;
+                *mount = *mounts[i];
+                *image = *mount->image;
+                image->image_ref = (char *)record->volume_ids[n_images++];
+                mount->image = image;
+                mounts[i] = mount;
+        }
+        return mounts;
+}
+
 int record_make(const RecordInput *record)
 {
         const Runtime__V1__ContainerConfig *config = record->input->request->config;
@@ -55,6 +80,10 @@ int record_make(const RecordInput *record)
                 return error_origin(-ENOMEM);
         for (size_t i = 0; i < process->n_additional_gids; i++)
                 groups[i] = process->additional_gids[i];
+
+        Runtime__V1__Mount **mounts = record_mounts(record);
+        if (config->n_mounts > 0 && !mounts)
+                return error_origin(-ENOMEM);
 
         metadata.name = config->metadata->name;
         metadata.attempt = config->metadata->attempt;
@@ -80,7 +109,7 @@ int record_make(const RecordInput *record)
         status.n_annotations = config->n_annotations;
         status.annotations = (Runtime__V1__ContainerStatus__AnnotationsEntry **)config->annotations;
         status.n_mounts = config->n_mounts;
-        status.mounts = config->mounts;
+        status.mounts = mounts;
         status.log_path = (char *)record->log_path;
         status.resources = &resources;
         status.user = &user;

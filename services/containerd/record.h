@@ -7,11 +7,13 @@
 #include "services/containerd/spec.h"
 
 typedef struct RecordInput {
+        DecodeArena *arena;     /* borrowed; for what lives until the record is made */
         Container *container;   /* gets the record */
         const SpecInput *input; /* all borrowed */
         const RuntimeSpec *spec;
         const char *image_id, *image_ref;
         const char *image_tag;  /* "" if the image has none */
+        const char *const *volume_ids; /* of the images of the request's image volumes, in their order */
         const char *log_path;   /* absolute, "" for none */
 } RecordInput;
 

@@ -29,6 +29,44 @@ static bool spec_is_mapped_as_pod(const SpecInput *input, const Runtime__V1__Mou
                spec_map_is_equal(mount->uidmappings[0], user->uids[0]) && spec_map_is_equal(mount->gidmappings[0], user->gids[0]);
 }
 
+bool spec_mount_is_image(const Runtime__V1__Mount *mount)
+{
+        return mount->image && !str_is_empty(mount->image->image);
+}
+
+/* The sub path names something in the image; that it stays there is containerd-setup's to see. */
+static bool spec_sub_path_is_valid(const char *path)
+{
+        if (*path == '/')
+                return false;
+        for (const char *p = path; *p;) {
+                size_t n = strcspn(p, "/");
+                if (n == 2 && p[0] == '.' && p[1] == '.')
+                        return false;
+                p += n + strspn(p + n, "/");
+        }
+        return true;
+}
+
+static int spec_check_image_volume(const SpecInput *input, const Runtime__V1__Mount *mount, Failure *failure)
+{
+        const char *at = mount->container_path;
+
+        if (!mount->readonly)
+                return spec_refuse(input, failure, "image volume at %.200s: only readonly is possible", at);
+        if (!str_is_empty(mount->host_path))
+                return spec_refuse(input, failure, "image volume at %.200s: it has a host_path too", at);
+        if (mount->propagation != RUNTIME__V1__MOUNT_PROPAGATION__PROPAGATION_PRIVATE)
+                return spec_refuse(input, failure, "image volume at %.200s: only propagation PRIVATE is possible", at);
+        if (!spec_is_mapped_as_pod(input, mount))
+                return spec_refuse(input, failure, "image volume at %.200s: its uidMappings and gidMappings are not those of the pod's "
+                                                   "user namespace", at);
+        if (!spec_sub_path_is_valid(mount->image_sub_path))
+                return spec_refuse(input, failure, "image volume at %.200s: image_sub_path \"%.200s\" is not a relative path without "
+                                                   "\"..\"", at, mount->image_sub_path);
+        return 0;
+}
+
 static int spec_check_mount(const SpecInput *input, const Runtime__V1__Mount *mount, Failure *failure)
 {
         const char *at = mount->container_path;
@@ -37,14 +75,8 @@ static int spec_check_mount(const SpecInput *input, const Runtime__V1__Mount *mo
         if (!path_clean(path, at) || str_equal(path, "/"))
                 return spec_refuse(input, failure, "mount container_path \"%.200s\" is not an absolute path below / without \"..\"",
                                    at);
-        if (mount->image && !str_is_empty(mount->image->image)) {
-                if (!mount->readonly)
-                        return spec_refuse(input, failure, "image volume at %.200s: only readonly is possible", at);
-                return failure_set(failure, GRPC_STATUS_UNIMPLEMENTED,
-                                   "ImageVolumeMountFailed: container \"%.80s\": image volume at %.200s: image volumes are not "
-                                   "supported yet; copy the files in an init container",
-                                   input->request->config->metadata->name, at);
-        }
+        if (spec_mount_is_image(mount))
+                return spec_check_image_volume(input, mount, failure);
         if (!path_clean(path, mount->host_path))
                 return spec_refuse(input, failure, "mount at %.200s: host_path \"%.200s\" is not an absolute path without \"..\"",
                                    at, mount->host_path);
@@ -242,15 +274,23 @@ static int spec_mounts_add_volumes(SpecBuild *build)
 static int spec_mounts_add_requested(SpecBuild *build)
 {
         const Runtime__V1__ContainerConfig *config = build->input->request->config;
+        uint32_t n_images = 0;
 
         for (size_t i = 0; i < config->n_mounts; i++) {
                 const Runtime__V1__Mount *asked = config->mounts[i];
+                bool is_image = spec_mount_is_image(asked);
                 char clean[PATH_CLEAN_MAX];
                 (void)path_clean(clean, asked->container_path);
                 const char *destination = arena_text(build->arena, clean);
-                MountSpec *mount = destination ? spec_mount_add(build, MOUNT_KIND(BIND), destination) : NULL;
+                MountSpec *mount =
+                        destination ? spec_mount_add(build, is_image ? MOUNT_KIND(IMAGE) : MOUNT_KIND(BIND), destination) : NULL;
                 if (!mount)
                         return spec_refuse_memory(build);
+                if (is_image) {
+                        mount->readonly = true;
+                        mount->volume = n_images++;
+                        continue;
+                }
                 mount->host_path = asked->host_path;
                 mount->readonly = asked->readonly;
                 mount->recursive_readonly = asked->recursive_read_only;

@@ -49,6 +49,9 @@ int spec_user_choose(const SpecInput *input, char to[SPEC_USER_MAX], Failure *fa
 /* The image's volumes that the request does not cover, in the order in which VOLUME mounts count them. */
 int spec_volumes_choose(const SpecInput *input, DecodeArena *arena, char ***ret, size_t *ret_n, Failure *failure);
 
+/* The mount is of another image, not of a host path. */
+bool spec_mount_is_image(const Runtime__V1__Mount *mount);
+
 /* 0 or FAILURE_E_SET. ret lives in the arena and borrows from the input. */
 int spec_compose(const SpecInput *input, DecodeArena *arena, RuntimeSpec **ret, Failure *failure);
 

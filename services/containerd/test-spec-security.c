@@ -243,7 +243,9 @@ static void test_mounts_that_are_refused(void)
                 {"/a", "/h", 1, 1, 1, 1, 0, 0, 0, GRPC_STATUS_INVALID_ARGUMENT, "PRIVATE"},
                 {"/a", "/h", 1, 1, 2, 1, 0, 0, 0, GRPC_STATUS_INVALID_ARGUMENT, "PRIVATE"},
                 {"/a", "/h", 1, 1, 0, 0, 0, 0, 0, GRPC_STATUS_FAILED_PRECONDITION, "RROUnsupported: "},
-                {"/a", "", 1, 0, 0, 1, 1, 0, 0, GRPC_STATUS_UNIMPLEMENTED, "ImageVolumeMountFailed: "},
+                {"/a", "/h", 1, 0, 0, 1, 1, 0, 0, GRPC_STATUS_INVALID_ARGUMENT, "host_path"},
+                {"/a", "", 1, 0, 1, 1, 1, 0, 0, GRPC_STATUS_INVALID_ARGUMENT, "PRIVATE"},
+                {"/a", "", 1, 0, 0, 1, 1, 1, 0, GRPC_STATUS_INVALID_ARGUMENT, "uidMappings"},
                 {"/a", "", 0, 0, 0, 1, 1, 0, 0, GRPC_STATUS_INVALID_ARGUMENT, "readonly"},
                 {"/a", "/h", 0, 0, 0, 1, 0, 1, 0, GRPC_STATUS_INVALID_ARGUMENT, "uidMappings"},
                 {"/a", "/h", 0, 0, 0, 1, 0, 0, 1, GRPC_STATUS_UNIMPLEMENTED, "mount_options"},
@@ -271,6 +273,50 @@ static void test_mounts_that_are_refused(void)
                 w.config.mounts = mounts;
                 w.config.n_mounts = 1;
                 world_refuse(&w, rows[i].code, rows[i].word);
+                world_done(&w);
+        }
+}
+
+/* Other images: numbered in their order, whatever else is mounted. */
+static void test_image_volumes(void)
+{
+        static const struct {
+                const char *path;
+                bool is_valid;
+        } paths[] = {{"", true}, {"a/b", true}, {"a..b/..c", true}, {"./a", true}, {"/a", false}, {"..", false}, {"a/../b", false}, {"a/..", false}};
+
+        for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+                Runtime__V1__Mount all[3], *mounts[3];
+                Runtime__V1__ImageSpec image = RUNTIME__V1__IMAGE_SPEC__INIT;
+                World w;
+                world_init(&w);
+                image.image = (char *)"data:1";
+                for (size_t k = 0; k < 3; k++) {
+                        static const char *const at[] = {"/one", "/host", "/two"};
+                        runtime__v1__mount__init(&all[k]);
+                        mounts[k] = &all[k];
+                        all[k].container_path = (char *)at[k];
+                        all[k].image = k == 1 ? NULL : &image;
+                        all[k].host_path = (char *)(k == 1 ? "/h" : "");
+                        all[k].readonly = true;
+                        all[k].image_sub_path = (char *)(k == 2 ? paths[i].path : "");
+                }
+                w.config.mounts = mounts;
+                w.config.n_mounts = 3;
+                if (!paths[i].is_valid) {
+                        world_refuse(&w, GRPC_STATUS_INVALID_ARGUMENT, "image_sub_path");
+                        world_done(&w);
+                        continue;
+                }
+                world_compose(&w);
+                uint32_t n = 0;
+                for (size_t k = 0; k < w.spec->n_mounts; k++)
+                        if (w.spec->mounts[k]->kind == KIND(IMAGE)) {
+                                assert_eq_int(w.spec->mounts[k]->volume, n);
+                                assert_eq_str(w.spec->mounts[k]->destination, n++ == 0 ? "/one" : "/two");
+                                assert_true(w.spec->mounts[k]->readonly);
+                        }
+                assert_eq_int(n, 2);
                 world_done(&w);
         }
 }
@@ -411,6 +457,7 @@ int main(void)
         TEST_RUN(test_apparmor_and_selinux);
         TEST_RUN(test_mounts);
         TEST_RUN(test_mounts_that_are_refused);
+        TEST_RUN(test_image_volumes);
         TEST_RUN(test_volumes);
         TEST_RUN(test_resources);
         TEST_RUN(test_paths_and_devices);

@@ -52,6 +52,31 @@ static int facts_fill_pod(Permit *permit, const Runtime__V1__PodSandboxConfig *c
         return 0;
 }
 
+/* The image volumes, for a hand that mounts them and cannot read the request. */
+static int facts_set_volumes(Permit *permit, const Runtime__V1__ContainerConfig *config, const char **ret_why)
+{
+        SealVolume volumes[SEAL_VOLUMES_MAX];
+        size_t n = 0;
+        for (size_t i = 0; i < config->n_mounts; i++) {
+                const Runtime__V1__Mount *mount = config->mounts[i];
+                if (!mount->image || str_is_empty(mount->image->image))
+                        continue;
+                if (n == SEAL_VOLUMES_MAX) {
+                        *ret_why = "more than 16 image volumes";
+                        return 1;
+                }
+                volumes[n] = (SealVolume){0};
+                if (!str_copy(volumes[n].image, sizeof(volumes[n].image), mount->image->image) ||
+                    !str_copy(volumes[n].sub_path, sizeof(volumes[n].sub_path), mount->image_sub_path)) {
+                        *ret_why = "an image volume's image or image_sub_path is longer than 511 bytes";
+                        return 1;
+                }
+                n++;
+        }
+        permit_set_volumes(permit, volumes, n);
+        return 0;
+}
+
 static int facts_fill_container(Permit *permit, const Runtime__V1__CreateContainerRequest *request, const char **ret_why)
 {
         const Runtime__V1__ContainerConfig *config = request->config;
@@ -79,6 +104,9 @@ static int facts_fill_container(Permit *permit, const Runtime__V1__CreateContain
                 *ret_why = "image is longer than 511 bytes";
                 return 1;
         }
+        int volumes = facts_set_volumes(permit, config, ret_why);
+        if (volumes)
+                return volumes;
         const char *directory = request->sandbox_config->log_directory;
         if (str_is_empty(directory) || str_is_empty(config->log_path))
                 return 0;

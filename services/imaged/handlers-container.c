@@ -47,24 +47,24 @@ static int tree_call_start(Imaged *imaged, ReplyTo to, const char *container_id,
 }
 
 /* An image that is used as a layer stack: by id or reference, also one that was removed but is held by this container. */
-static Image *handlers_find_image(Imaged *imaged, const char *text, const char *container_id)
+static Image *handlers_find_image(Imaged *imaged, const char *text, const char *container_id, uint32_t slot)
 {
-        Hold *hold = image_table_find_hold(&imaged->table, container_id);
+        Hold *hold = image_table_find_hold(&imaged->table, container_id, slot);
         char id[ID_LENGTH + 1];
         if (hold && reference_is_id(text, id) && str_equal(id, hold->image->id))
                 return hold->image;
         return image_table_resolve(&imaged->table, text);
 }
 
-static int handlers_hold(Imaged *imaged, const char *container_id, Image *image, ReplyTo to)
+static int handlers_hold(Imaged *imaged, const char *container_id, uint32_t slot, Image *image, ReplyTo to)
 {
-        Hold *hold = image_table_find_hold(&imaged->table, container_id);
+        Hold *hold = image_table_find_hold(&imaged->table, container_id, slot);
         if (hold && hold->image == image)
                 return 0;
         if (hold)
                 return reply_fail(to, GRPC_STATUS_ALREADY_EXISTS, "container %s holds image sha256:%s already", container_id,
                                   hold->image->id) < 0 ? error_origin(-EIO) : 1;
-        int r = hold_new(&hold, &imaged->table, container_id, image);
+        int r = hold_new(&hold, &imaged->table, container_id, slot, image);
         if (r < 0)
                 return fold(r);
         r = image_store_put_hold(imaged, hold);
@@ -85,13 +85,16 @@ int on_image_get(void *userdata, Frame *frame)
         ReplyTo to = frame_reply_to(frame);
         if (!id_is_valid(request->container_id))
                 return reply_fail(to, GRPC_STATUS_INVALID_ARGUMENT, "image_get: \"%.80s\" is not a container id", request->container_id);
-        Image *image = handlers_find_image(imaged, request->reference, request->container_id);
+        if (request->slot > SEAL_VOLUMES_MAX)
+                return reply_fail(to, GRPC_STATUS_INVALID_ARGUMENT, "container %s: at most %d image volumes are possible",
+                                  request->container_id, SEAL_VOLUMES_MAX);
+        Image *image = handlers_find_image(imaged, request->reference, request->container_id, request->slot);
         if (!image)
                 return reply_fail(to, GRPC_STATUS_NOT_FOUND, "image %.200s is not on this node; pull it first", request->reference);
         Statement statement;
         if (!image_make_statement(image, request->reference, service_statement_key(imaged->service), &statement))
                 return reply_fail(to, GRPC_STATUS_INVALID_ARGUMENT, "image %.200s: its reference is too long", request->reference);
-        int r = handlers_hold(imaged, request->container_id, image, to);
+        int r = handlers_hold(imaged, request->container_id, request->slot, image, to);
         if (r)
                 return r < 0 ? fold(r) : 0;
 
@@ -116,13 +119,15 @@ int on_image_get(void *userdata, Frame *frame)
 
 static int handlers_release(Imaged *imaged, const char *container_id)
 {
-        Hold *hold = image_table_find_hold(&imaged->table, container_id);
-        if (!hold)
-                return 0;
-        int r = image_store_delete_hold(imaged, container_id);
-        if (r < 0)
-                return fold(r);
-        (void)hold_free(hold);
+        int r = 0;
+        for (uint32_t slot = 0; slot <= SEAL_VOLUMES_MAX; slot++) {
+                Hold *hold = image_table_find_hold(&imaged->table, container_id, slot);
+                if (hold && r == 0)
+                        r = image_store_delete_hold(imaged, container_id); /* all of its rows */
+                if (r < 0)
+                        return fold(r);
+                (void)hold_free(hold);
+        }
         collect_unused(imaged);
         return 0;
 }
@@ -150,7 +155,7 @@ int on_writable_prepare(void *userdata, Frame *frame)
         const Bulkhead__ContainerdImaged__WritablePrepareRequest *request =
                 container_of(frame->message, Bulkhead__ContainerdImaged__WritablePrepareRequest, base);
         ReplyTo to = frame_reply_to(frame);
-        Hold *hold = image_table_find_hold(&imaged->table, request->container_id);
+        Hold *hold = image_table_find_hold(&imaged->table, request->container_id, 0);
         if (!hold)
                 return reply_fail(to, GRPC_STATUS_FAILED_PRECONDITION, "container %.80s holds no image; ask image_get first",
                                   request->container_id);
@@ -202,7 +207,7 @@ int on_writable_remove(void *userdata, Frame *frame)
 static int writable_on_measured(TreeCall *call, const void *flat)
 {
         const TreeMeasured *measured = flat;
-        Hold *hold = image_table_find_hold(&call->imaged->table, call->container_id);
+        Hold *hold = image_table_find_hold(&call->imaged->table, call->container_id, 0);
         if (hold) {
                 hold->measured_bytes = measured->bytes;
                 hold->measured_inodes = measured->inodes;

@@ -21,6 +21,11 @@ static const char *const image_store_migrations[] = {
         " digest BLOB NOT NULL, PRIMARY KEY (image, position)) WITHOUT ROWID;"
         "CREATE TABLE names (name TEXT PRIMARY KEY, image TEXT NOT NULL, is_digest INTEGER NOT NULL) WITHOUT ROWID;"
         "CREATE TABLE holds (container TEXT PRIMARY KEY, image TEXT NOT NULL, writable INTEGER NOT NULL) WITHOUT ROWID;",
+        "CREATE TABLE slots (container TEXT NOT NULL, slot INTEGER NOT NULL, image TEXT NOT NULL, writable INTEGER NOT NULL,"
+        " PRIMARY KEY (container, slot)) WITHOUT ROWID;"
+        "INSERT INTO slots SELECT container, 0, image, writable FROM holds;"
+        "DROP TABLE holds;"
+        "ALTER TABLE slots RENAME TO holds;",
 };
 
 typedef struct ImagedStatements {
@@ -54,14 +59,14 @@ int image_store_open(Imaged *imaged, const char *path, const char *boot_id)
                 {&s->delete_names, "DELETE FROM names WHERE image = ?"},
                 {&s->delete_image, "DELETE FROM images WHERE id = ?"},
                 {&s->delete_layer, "DELETE FROM layers WHERE digest = ?"},
-                {&s->put_hold, "INSERT OR REPLACE INTO holds VALUES (?, ?, ?)"},
+                {&s->put_hold, "INSERT OR REPLACE INTO holds VALUES (?, ?, ?, ?)"},
                 {&s->delete_hold, "DELETE FROM holds WHERE container = ?"},
                 {&s->load_layers, "SELECT hex(digest), digest, diff_id, blob_bytes, disk_bytes, inodes FROM layers"},
                 {&s->load_images, "SELECT id, config, size_bytes, pulled_nsec, removed,"
                                   " (SELECT count(*) FROM image_layers WHERE image = id) FROM images"},
                 {&s->load_image_layers, "SELECT image, position, digest FROM image_layers"},
                 {&s->load_names, "SELECT name, image, is_digest FROM names"},
-                {&s->load_holds, "SELECT container, image, writable FROM holds"},
+                {&s->load_holds, "SELECT container, image, writable, slot FROM holds"},
         };
         return fold(store_prepare_all(imaged->store, all, ARRAY_SIZE(all)));
 }
@@ -215,9 +220,10 @@ static int image_store_on_hold(void *userdata, StoreStatement *row, const char *
 {
         Imaged *imaged = userdata;
         const char *container, *id;
-        int64_t writable;
+        int64_t writable, slot;
         if (!store_column_text(row, 0, ID_LENGTH, &container) || !id_is_valid(container) ||
-            !store_column_text(row, 1, ID_LENGTH, &id) || !store_column_integer(row, 2, 0, 1, &writable)) {
+            !store_column_text(row, 1, ID_LENGTH, &id) || !store_column_integer(row, 2, 0, 1, &writable) ||
+            !store_column_integer(row, 3, 0, SEAL_VOLUMES_MAX, &slot)) {
                 *ret_why = "a column of the hold is not what was written";
                 return 1;
         }
@@ -227,7 +233,7 @@ static int image_store_on_hold(void *userdata, StoreStatement *row, const char *
                 return 1;
         }
         Hold *hold;
-        int r = hold_new(&hold, &imaged->table, container, image);
+        int r = hold_new(&hold, &imaged->table, container, (uint32_t)slot, image);
         if (r < 0)
                 return fold(r);
         hold->writable = writable;
@@ -332,7 +338,7 @@ int image_store_delete_layer(Imaged *imaged, const Layer *layer)
 
 int image_store_put_hold(Imaged *imaged, const Hold *hold)
 {
-        int r = store_run(imaged->store, imaged->statements->put_hold, STORE_TEXT(hold->container_id),
+        int r = store_run(imaged->store, imaged->statements->put_hold, STORE_TEXT(hold->container_id), STORE_INTEGER(hold->slot),
                           STORE_TEXT(hold->image->id), STORE_INTEGER(hold->writable));
         return r < 0 ? fold(r) : r;
 }

@@ -218,22 +218,23 @@ Layer *image_table_find_layer(ImageTable *table, const uint8_t digest[32])
         return NULL;
 }
 
-Hold *image_table_find_hold(ImageTable *table, const char *container_id)
+Hold *image_table_find_hold(ImageTable *table, const char *container_id, uint32_t slot)
 {
         list_for_each(i, &table->holds) {
                 Hold *hold = container_of(i, Hold, link);
-                if (str_equal(hold->container_id, container_id))
+                if (hold->slot == slot && str_equal(hold->container_id, container_id))
                         return hold;
         }
         return NULL;
 }
 
-int hold_new(Hold **ret, ImageTable *table, const char *container_id, Image *image)
+int hold_new(Hold **ret, ImageTable *table, const char *container_id, uint32_t slot, Image *image)
 {
         Hold *hold = calloc(1, sizeof(*hold));
         if (!hold)
                 return error_origin(-ENOMEM);
         (void)str_copy(hold->container_id, sizeof(hold->container_id), container_id);
+        hold->slot = slot;
         hold->image = image;
         image->n_holds++;
         list_append(&table->holds, &hold->link);

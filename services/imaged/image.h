@@ -50,6 +50,7 @@ typedef struct Image {
 typedef struct Hold {
         List link; /* in ImageTable.holds */
         char container_id[ID_LENGTH + 1];
+        uint32_t slot; /* 0: what the container is made of; else an image volume */
         Image *image; /* borrowed; counts us in n_holds */
         bool writable; /* a writable layer was prepared */
         uint64_t measured_bytes, measured_inodes; /* of the writable layer, when it was last measured */
@@ -88,8 +89,8 @@ int layer_new(Layer **ret, ImageTable *table, const uint8_t digest[32]);
 Layer *layer_free(Layer *layer);
 Layer *image_table_find_layer(ImageTable *table, const uint8_t digest[32]);
 
-Hold *image_table_find_hold(ImageTable *table, const char *container_id);
-int hold_new(Hold **ret, ImageTable *table, const char *container_id, Image *image);
+Hold *image_table_find_hold(ImageTable *table, const char *container_id, uint32_t slot);
+int hold_new(Hold **ret, ImageTable *table, const char *container_id, uint32_t slot, Image *image);
 Hold *hold_free(Hold *hold);
 
 /* The digests of what is mounted, lowest first; there are at most SEAL_LAYERS_MAX. Returns how many. */

@@ -61,7 +61,7 @@ static int recovery_check(Recovery *recovery, uint32_t kind, const char *name)
                         return 0;
                 }
         } else if (kind == TREE_KIND_WRITABLE) {
-                Hold *hold = image_table_find_hold(&imaged->table, name);
+                Hold *hold = image_table_find_hold(&imaged->table, name, 0);
                 if (hold && hold->writable)
                         return 0;
         }

@@ -112,10 +112,35 @@ static const char *permit_check_place(Bulkhead__RuntimeSpec__MountSpec__Kind kin
         case MOUNT_KIND(BIND):
         case MOUNT_KIND(TMPFS):
         case MOUNT_KIND(VOLUME):
+        case MOUNT_KIND(IMAGE):
         case _BULKHEAD__RUNTIME_SPEC__MOUNT_SPEC__KIND_IS_INT_SIZE:
         default:
                 return NULL;
         }
+}
+
+static bool permit_check_is_image(const Runtime__V1__Mount *mount)
+{
+        return mount->image && !str_is_empty(mount->image->image);
+}
+
+/* containerd-setup has put the image there that the permit names for this number; here it is only where and how. */
+static int permit_check_image(PermitCheck *check, const MountSpec *asked)
+{
+        const Runtime__V1__ContainerConfig *config = check->request->config;
+        uint32_t n = 0;
+        for (size_t i = 0; i < config->n_mounts; i++) {
+                const Runtime__V1__Mount *mount = config->mounts[i];
+                if (!permit_check_is_image(mount) || n++ != asked->volume)
+                        continue;
+                if (!permit_check_paths_same(asked->destination, mount->container_path))
+                        break;
+                if (!asked->readonly || asked->propagation != RUNTIME__V1__MOUNT_PROPAGATION__PROPAGATION_PRIVATE)
+                        return permit_check_refuse(check, "mounts %s: an image volume is read-only and private", asked->destination);
+                return 0;
+        }
+        return permit_check_refuse(check, "mounts %s: the request's image volume %u does not lie there", asked->destination,
+                                   asked->volume);
 }
 
 static int permit_check_mount(PermitCheck *check, const MountSpec *asked)
@@ -130,6 +155,8 @@ static int permit_check_mount(PermitCheck *check, const MountSpec *asked)
         if (!str_is_empty(asked->host_path))
                 return permit_check_refuse(check, "mounts %s: a host_path with kind %d", asked->destination, (int)asked->kind);
 
+        if (asked->kind == MOUNT_KIND(IMAGE))
+                return permit_check_image(check, asked);
         const char *place = permit_check_place(asked->kind);
         if (place) {
                 if (!str_equal(destination, place))

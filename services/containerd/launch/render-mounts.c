@@ -107,7 +107,7 @@ static int render_source(Render *render, json_t *mounts, const MountSpec *mount,
 /* What lies in the pod's or the container's own directories. */
 static int render_own(Render *render, json_t *mounts, const MountSpec *mount)
 {
-        static const char *const plain[] = {"nosuid", "noexec", "nodev", NULL};
+        static const char *const plain[] = {"nosuid", "noexec", "nodev", NULL}, *const image[] = {"nosuid", "nodev", NULL};
         const RuntimeSpec *spec = render->spec;
         char source[PATH_CLEAN_MAX];
         switch (mount->kind) {
@@ -129,6 +129,10 @@ static int render_own(Render *render, json_t *mounts, const MountSpec *mount)
                                spec->container_id, mount->volume);
                 return spec->namespaces & PERMIT_FLAG_USERNS ? render_source(render, mounts, mount, source, 0)
                                                              : render_bind(mounts, mount, source, NULL);
+        case MOUNT_KIND(IMAGE):
+                (void)snprintf(source, sizeof(source), "%s/containers/%s/images/%u", render->common->runtime_dir, spec->container_id,
+                               mount->volume);
+                return render_bind(mounts, mount, source, image);
         case MOUNT_KIND(BIND):
         case MOUNT_KIND(PROC):
         case MOUNT_KIND(SYSFS):

@@ -318,9 +318,23 @@ static void test_mounts(void)
         fixture_refused("needs readonly");
         fixture_init(&f);
         Runtime__V1__ImageSpec image = RUNTIME__V1__IMAGE_SPEC__INIT;
+        image.image = TEXT("data:1");
         f.mount.image = &image; /* an image volume's path is not the host's */
         fixture_refused("/data");
-        fixture_init(&f);
+        for (size_t i = 0; i < 5; i++) {
+                f.mount.image = &image;
+                f.mount.host_path = TEXT("");
+                f.bind.kind = MOUNT_KIND(IMAGE);
+                f.bind.host_path = TEXT(i == 4 ? "/srv/data" : "");
+                f.bind.readonly = i != 1;
+                f.bind.volume = i == 2;
+                f.bind.destination = TEXT(i == 3 ? "/elsewhere" : "/data");
+                if (i == 0)
+                        fixture_allowed();
+                else
+                        fixture_refused(i == 1 ? "read-only" : i == 4 ? "host_path" : "image volume");
+                fixture_init(&f);
+        }
         Runtime__V1__IDMapping mapping = RUNTIME__V1__IDMAPPING__INIT, *mappings[] = {&mapping};
         /* Owners are mapped as asked, when asked, and by the pod's own map. */
         Runtime__V1__UserNamespace user = RUNTIME__V1__USER_NAMESPACE__INIT;

@@ -53,9 +53,9 @@ static int source_open(char path[SOURCE_PATH_MAX], bool make, int *ret_fd)
         return 0;
 }
 
-static bool source_path(char to[SOURCE_PATH_MAX], const char *directory, unsigned number)
+static bool source_path(char to[SOURCE_PATH_MAX], const char *directory, const char *kind, unsigned number)
 {
-        int n = snprintf(to, SOURCE_PATH_MAX, "%s/mounts/%u", directory, number);
+        int n = snprintf(to, SOURCE_PATH_MAX, "%s/%s/%u", directory, kind, number);
         return n > 0 && n < SOURCE_PATH_MAX;
 }
 
@@ -72,7 +72,7 @@ static int source_clone(int fd, const char *directory, unsigned number, int user
         (void)snprintf(path, sizeof(path), "%s/mounts", directory);
         if (mkdir(path, 0711) < 0 && errno != EEXIST)
                 return error_origin(negative_errno());
-        if (!source_path(path, directory, number))
+        if (!source_path(path, directory, "mounts", number))
                 return error_origin(-ENAMETOOLONG);
         if (S_ISDIR(st.st_mode))
                 r = mkdir(path, 0700) < 0 ? error_origin(negative_errno()) : 0;
@@ -99,12 +99,11 @@ int source_prepare(const ConfigCommon *common, const Permit *permit, char path[S
         return r < 0 ? fold(r) : 0;
 }
 
-int source_drop(const ConfigCommon *common, const char *id)
+static int source_drop_kind(const char *directory, const char *kind)
 {
-        char path[SOURCE_PATH_MAX], directory[PLACE_PATH_MAX];
+        char path[SOURCE_PATH_MAX];
         int left = 0;
-        place_path(directory, common, PLACE_CONTAINER, id, "");
-        for (unsigned i = 0; i < SOURCE_MOUNTS_MAX && source_path(path, directory, i); i++) {
+        for (unsigned i = 0; i < SOURCE_MOUNTS_MAX && source_path(path, directory, kind, i); i++) {
                 while (umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
                         ;
                 if (errno == ENOENT || errno == ENOTDIR)
@@ -112,8 +111,21 @@ int source_drop(const ConfigCommon *common, const char *id)
                 if (rmdir(path) < 0 && (errno != ENOTDIR || unlink(path) < 0) && errno != ENOENT)
                         left = negative_errno();
         }
-        (void)snprintf(path, sizeof(path), "%s/mounts", directory);
-        if (left == 0 && rmdir(path) < 0 && errno != ENOENT)
+        int n = snprintf(path, sizeof(path), "%s/%s", directory, kind);
+        if (left == 0 && n < SOURCE_PATH_MAX && rmdir(path) < 0 && errno != ENOENT)
                 left = negative_errno();
         return left < 0 ? error_origin(left) : 0;
+}
+
+int source_drop(const ConfigCommon *common, const char *id)
+{
+        static const char *const kinds[] = {"mounts", "images"};
+        char directory[PLACE_PATH_MAX];
+        int left = 0;
+        place_path(directory, common, PLACE_CONTAINER, id, "");
+        for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+                int r = source_drop_kind(directory, kinds[i]);
+                left = left < 0 ? left : r;
+        }
+        return left < 0 ? fold(left) : 0;
 }

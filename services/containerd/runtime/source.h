@@ -19,6 +19,6 @@ enum {
  * host's mounts and is not followed by them: its end takes nothing of the host's away. 0 or -errno; -ESTALE: it was exchanged
  * meanwhile. */
 int source_prepare(const ConfigCommon *common, const Permit *permit, char path[SOURCE_PATH_MAX], uint32_t flags, uint32_t number);
-/* Takes the copies of a container away: a container that is made has them in a mount namespace of its own, and none may hold a volume after it.
+/* Takes the copies of a container away, and its image volumes: a container that is made has them in a mount namespace of its own, and none may hold a volume after it.
  * 0, also where there is none, or -errno. */
 int source_drop(const ConfigCommon *common, const char *id);

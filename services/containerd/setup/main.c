@@ -118,6 +118,13 @@ static int on_rootfs_list(void *context, int edge_fd, HandRequest *request)
         return setup_answer(edge_fd, request, r, &refusal, &listed, -1);
 }
 
+static int on_image_mount(void *context, int edge_fd, HandRequest *request)
+{
+        Refusal refusal = {0};
+        int r = image_volume_mount(context, (const void *)request->frame.payload, &refusal);
+        return setup_answer(edge_fd, request, r, &refusal, NULL, -1);
+}
+
 /* Tries on its own what a user namespace needs; told nothing, leaves nothing. */
 static int on_setup_probe(void *context, int edge_fd, HandRequest *request)
 {

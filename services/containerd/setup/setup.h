@@ -41,6 +41,9 @@ int idmap_rootfs(Setup *setup, const Permit *permit, const Statement *statement,
 /* Can this node do that? Tries it, with the store's own file system, and leaves nothing. */
 int idmap_probe(Setup *setup, SetupProbed *probed);
 
+/* image-volume.c: one image volume of the permit's request, at images/<index> of the container's directory. Idempotent. */
+int image_volume_mount(Setup *setup, const ImageMount *verb, Refusal *refusal);
+
 int log_file_open(Setup *setup, const char *id, int *ret_fd, Refusal *refusal);
 
 /* The container's cgroup in every hierarchy; -ENOENT when it does not exist (any more). */
