@@ -4,11 +4,10 @@
  * than there is room for, and what they let through as an interface's name is a printable word. Built without libFuzzer
  * (fuzz-usage-replay) it runs the files that it is given. */
 
+#include "lib/fuzz.h"
 #include "services/usage.h"
 
 #include <assert.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 
 static void fuzz_text(uint8_t which, const char *text)
 {
@@ -59,40 +58,3 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
         free(text);
         return 0;
 }
-
-#ifdef FUZZ_REPLAY
-#include <dirent.h>
-#include <stdio.h>
-
-static void fuzz_replay_file(const char *path)
-{
-        static uint8_t bytes[USAGE_TEXT_MAX];
-        FILE *file = fopen(path, "rb");
-        if (!file)
-                abort();
-        size_t n = fread(bytes, 1, sizeof(bytes), file);
-        (void)fclose(file);
-        (void)LLVMFuzzerTestOneInput(bytes, n);
-}
-
-int main(int argc, char **argv)
-{
-        size_t n_files = 0;
-
-        for (int i = 1; i < argc; i++) {
-                DIR *dir = opendir(argv[i]);
-                if (!dir)
-                        abort();
-                for (struct dirent *entry; (entry = readdir(dir));) {
-                        char path[4096];
-                        if (entry->d_name[0] == '.')
-                                continue;
-                        (void)snprintf(path, sizeof(path), "%s/%s", argv[i], entry->d_name);
-                        fuzz_replay_file(path);
-                        n_files++;
-                }
-                (void)closedir(dir);
-        }
-        return n_files > 0 ? 0 : 1;
-}
-#endif

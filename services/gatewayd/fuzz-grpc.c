@@ -4,14 +4,13 @@
  * byte: the preface and empty SETTINGS go ahead of it; bit 1: the client does not read; the bits above cut the input
  * into writes. Built without libFuzzer (fuzz-grpc-replay) it runs the files that it is given. */
 
+#include "lib/fuzz.h"
 #include "lib/strings.h"
 #include "services/gatewayd/grpc-server.h"
 
 #include <assert.h>
 #include <event2/event.h>
 #include <sys/socket.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 
 /* How the owner behaves. */
 typedef enum FuzzMode { FUZZ_ECHO, FUZZ_LATER, FUZZ_STREAM, FUZZ_HOLD } FuzzMode;
@@ -164,35 +163,3 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
         event_base_free(base);
         return 0;
 }
-
-#ifdef FUZZ_REPLAY
-#include "lib/fd.h"
-
-#include <dirent.h>
-#include <fcntl.h>
-#include <stdio.h>
-
-int main(int argc, char **argv)
-{
-        DIR *dir = argc > 1 ? opendir(argv[1]) : NULL;
-        size_t n_inputs = 0;
-
-        if (!dir) {
-                perror("fuzz-grpc-replay DIRECTORY");
-                return EXIT_FAILURE;
-        }
-        for (const struct dirent *e = readdir(dir); e; e = readdir(dir)) {
-                _cleanup_free_ char *bytes = NULL;
-                size_t n = 0;
-                if (e->d_name[0] == '.')
-                        continue;
-                if (fd_read_file(dirfd(dir), e->d_name, 1 << 20, &bytes, &n) < 0)
-                        abort();
-                (void)LLVMFuzzerTestOneInput((const uint8_t *)bytes, n);
-                n_inputs++;
-        }
-        (void)closedir(dir);
-        printf("%zu inputs\n", n_inputs);
-        return n_inputs > 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-}
-#endif

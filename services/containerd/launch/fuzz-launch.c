@@ -4,6 +4,7 @@
  * a container's limits for an update; a spec (as long as the second and third byte say) and the request that it is compared with. What
  * passes must hold. */
 
+#include "lib/fuzz.h"
 #include "ipc/decode.h"
 #include "services/containerd/launch/render.h"
 #include "services/containerd/launch/seccomp.h"
@@ -11,8 +12,6 @@
 
 #define FUZZ_ID "1111111111111111111111111111111111111111111111111111111111111111"
 #define FUZZ_POD "2222222222222222222222222222222222222222222222222222222222222222"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 static int fuzz_host_profile(void *userdata, const char *path, char **ret_text, size_t *ret_n)
 {

@@ -2,9 +2,8 @@
 
 /* What servers and the hosts file can write: a base URL, a Location, a name and hosts lines, each ended by a NUL. */
 
+#include "lib/fuzz.h"
 #include "services/imaged/fetch/fetch.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 
 static void fuzz_check(bool is_right)
 {

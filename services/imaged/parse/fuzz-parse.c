@@ -5,6 +5,7 @@
  * that; a refusal must have a printable text. Built without libFuzzer (fuzz-parse-replay) it runs the files that it is
  * given. */
 
+#include "lib/fuzz.h"
 #include "services/imaged/parse/archive.h"
 #include "services/imaged/parse/challenge.h"
 #include "services/imaged/parse/config.h"
@@ -12,8 +13,6 @@
 #include "services/imaged/parse/token.h"
 
 #include <assert.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 
 static const char *const fuzz_media_types[] = {
         "",
@@ -115,34 +114,3 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
         parse_done(&parse);
         return 0;
 }
-
-#ifdef FUZZ_REPLAY
-#include "lib/fd.h"
-
-#include <dirent.h>
-#include <stdio.h>
-
-int main(int argc, char **argv)
-{
-        DIR *dir = argc > 1 ? opendir(argv[1]) : NULL;
-        size_t n_inputs = 0;
-
-        if (!dir) {
-                perror("fuzz-parse-replay DIRECTORY");
-                return EXIT_FAILURE;
-        }
-        for (const struct dirent *e = readdir(dir); e; e = readdir(dir)) {
-                _cleanup_free_ char *bytes = NULL;
-                size_t n = 0;
-                if (e->d_name[0] == '.')
-                        continue;
-                if (fd_read_file(dirfd(dir), e->d_name, 1 << 20, &bytes, &n) < 0)
-                        abort();
-                (void)LLVMFuzzerTestOneInput((const uint8_t *)bytes, n);
-                n_inputs++;
-        }
-        (void)closedir(dir);
-        printf("%zu inputs\n", n_inputs);
-        return n_inputs > 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-}
-#endif

@@ -2,12 +2,11 @@
 
 /* The tar reader, with sources that give pieces of any length. What it hands out must be within its bounds. */
 
+#include "lib/fuzz.h"
 #include "services/imaged/tree/path.h"
 #include "services/imaged/tree/tar.h"
 
 #include <stdio.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 
 typedef struct FuzzInput {
         const uint8_t *bytes;

@@ -2,9 +2,8 @@
 
 /* passwd and group files, and a request for a user or a number of them. */
 
+#include "lib/fuzz.h"
 #include "services/imaged/tree/users.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {

@@ -3,12 +3,11 @@
 /* What the confined child reads as JSON. The first byte says as what: a network's configuration, rendered for each of its plugins
  * with the rest of the input as capability arguments; a plugin's result; a plugin's error. */
 
+#include "lib/fuzz.h"
 #include "lib/strings.h"
 #include "services/sandboxd/cni/network-config.h"
 #include "services/sandboxd/cni/plugin-result.h"
 #include <assert.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 static void fuzz_config(const char *bytes, size_t n)
 {
