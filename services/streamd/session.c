@@ -40,10 +40,17 @@ static int session_set_error(Session *session, const char *error)
         return session->error ? 0 : error_origin(-ENOMEM);
 }
 
-/* The owner is gone and all output has ended: the next owner says how, unless it cannot know. */
-static int session_check_orphan(Session *session)
+/* The owner is gone and all output has ended: the next owner says how, unless it cannot know. An attachment's end is that of its
+ * output, of which logd may still hold some when the container's end is told. */
+static int session_check_output(Session *session)
 {
-        if (!session->orphaned || session->ended || session->waiting || !session->outputs[0].eof || !session->outputs[1].eof)
+        if (session->ended || session->waiting || !session->outputs[0].eof || !session->outputs[1].eof)
+                return 0;
+        if (session->attach && (session->told || session->orphaned)) {
+                session->ended = true;
+                return 0;
+        }
+        if (!session->orphaned)
                 return 0;
         session->waiting = true;
         int r = connection_set_timer(session->connection, SESSION_ORPHAN_USEC);
@@ -75,7 +82,7 @@ int session_continue(Session *session)
 {
         if (session->over)
                 return 0;
-        int r = session_check_orphan(session);
+        int r = session_check_output(session);
         if (r == 0 && session->running && session->ended)
                 r = session_drain(session);
         return r ? fold(r) : 0;
@@ -340,6 +347,9 @@ int session_on_ended(Session *session, int exit_code, const char *error)
 {
         if (session->ended)
                 return 0;
+        session->told = true;
+        if (session->attach && !(error && *error))
+                return 0; /* connection_settle() goes on */
         session->ended = true;
         session->exit_code = exit_code;
         session_set_reading(session, false);

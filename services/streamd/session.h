@@ -15,6 +15,7 @@ typedef struct Session {
         bool running;
         bool ended;    /* the owner said how: it knows the session no more */
         bool over;     /* the status is on its way, or waits for the stream that it goes on */
+        bool told;     /* by the owner that an attachment ends: with its output */
         bool orphaned; /* the owner was lost: the next one says how, if it can know */
         bool waiting;  /* for that, and all output has ended */
         int exit_code;
