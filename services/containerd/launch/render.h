@@ -13,6 +13,7 @@
 
 #define RENDER_RLIMITS 16 /* RLIM_NLIMITS */
 #define RENDER_DEVICES_MAX 4096
+#define RENDER_NO_UNIFIED "the limits of this node are not in a cgroup v2 hierarchy; use the fields for cpu and memory"
 
 /* What this process has and the node gives; measured before the child confines itself. */
 typedef struct RenderFacts {
