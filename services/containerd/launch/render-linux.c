@@ -296,5 +296,10 @@ int render_config(Render *render, json_t **ret)
         }
         *ret = json_pack("{s:s,s:{s:s,s:b},s:o,s:o,s:o}", "ociVersion", RENDER_OCI_VERSION, "root", "path", "rootfs", "readonly",
                          render->spec->root_readonly, "process", process, "mounts", mounts, "linux", linux_section);
-        return *ret ? 0 : -ENOMEM;
+        r = *ret ? render_cdi(render, *ret) : -ENOMEM;
+        if (r) {
+                json_decref(*ret);
+                *ret = NULL;
+        }
+        return r;
 }
