@@ -21,7 +21,7 @@ typedef struct ExitRecord {
         int32_t pid;
         int32_t wait_status; /* as of waitpid; exit code is 128 + signal for a killed process */
         int32_t exit_code;
-        uint32_t oom_killed; /* reserved for the cgroup's word */
+        uint32_t oom_killed; /* bool: the kernel has killed something in its cgroup for want of memory */
         int64_t started_nsec, finished_nsec; /* CLOCK_REALTIME */
 } ExitRecord;
 #define EXIT_RECORD_MAGIC UINT32_C(0x42484558)

@@ -107,7 +107,7 @@ static void launch_compose(const Launch *launch, const LaunchCreate *verb, bool 
         (void)str_copy(start->container, sizeof(start->container), is_exec ? verb->permit.pod_id : verb->permit.id);
         (void)str_copy(start->runtime, sizeof(start->runtime), launch->config->runtimes[verb->runtime].path);
         if (!is_exec && cgroup_path_compose(cgroup, start->systemd_cgroups, verb->permit.cgroup_parent, start->id))
-                (void)snprintf(start->cgroup_kill, sizeof(start->cgroup_kill), "%s%s/cgroup.kill", launch->config->cgroup_root, cgroup);
+                (void)snprintf(start->cgroup, sizeof(start->cgroup), "%s%s", launch->config->cgroup_root, cgroup);
 }
 
 /* Asked for a container or for a process in one, with the sealed request and a typed spec. The confined child re-checks the seal and

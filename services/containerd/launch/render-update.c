@@ -64,10 +64,9 @@ static int render_update_memory(const Render *render, const Runtime__V1__LinuxCo
         return render->facts->has_memory_swap ? r | render_update_integer(memory, "swap", next_swap) : r;
 }
 
-/* Kubelets limit every size of page, also on a node that cannot. */
-static int render_update_hugepages(const Render *render, const Runtime__V1__LinuxContainerResources *asked, json_t *hugepages)
+static int render_update_hugepages(const Runtime__V1__LinuxContainerResources *asked, json_t *hugepages)
 {
-        for (size_t i = 0; render->facts->has_hugepages && i < asked->n_hugepage_limits; i++) {
+        for (size_t i = 0; i < asked->n_hugepage_limits; i++) {
                 const Runtime__V1__HugepageLimit *limit = asked->hugepage_limits[i];
                 json_t *row = json_pack("{s:s,s:I}", "pageSize", limit->page_size, "limit",
                                         (json_int_t)MIN2(limit->limit, (uint64_t)INT64_MAX));
@@ -86,7 +85,8 @@ static int render_update_unified(Render *render, const Runtime__V1__LinuxContain
         if (asked->n_unified == 0)
                 return 0;
         if (!render->facts->has_unified)
-                return render_refuse(render, "unified %.80s: " RENDER_NO_UNIFIED, asked->unified[0]->key);
+                return render_refuse(render, "unified %.80s: this node has no cgroup v2 hierarchy that has the limits; use the fields for "
+                                             "cpu and memory", asked->unified[0]->key);
         json_t *unified = render_update_part(limits, "unified", false);
         int r = unified ? 0 : -ENOMEM;
         for (size_t i = 0; i < asked->n_unified && r == 0; i++)
@@ -110,7 +110,7 @@ int render_update(Render *render, const Runtime__V1__LinuxContainerResources *as
                     render_update_integer(cpu, "quota", render_quota(render, asked->cpu_quota)) |
                     render_update_integer(cpu, "period", asked->cpu_period) | render_update_string(cpu, "cpus", asked->cpuset_cpus) |
                     render_update_string(cpu, "mems", asked->cpuset_mems) | render_update_memory(render, asked, memory) |
-                    render_update_hugepages(render, asked, hugepages);
+                    render_update_hugepages(asked, hugepages);
                 r = r ? -ENOMEM : render_update_unified(render, asked, limits);
         }
         if (r) {

@@ -37,10 +37,12 @@ int cgroup_kill(Setup *setup, const char *id, Refusal *refusal)
         if (r)
                 return r < 0 ? fold(r) : r;
         _cleanup_fd_ int fd = openat(dirs.v2_fd, "cgroup.kill", O_WRONLY | O_CLOEXEC);
-        if (fd < 0)
-                return refusal_set(refusal, GRPC_STATUS_FAILED_PRECONDITION, "container %s: its cgroup has no cgroup.kill: %s", id,
-                                   strerror(errno));
-        return fd_write_full(fd, "1", 1) < 0 ? error_origin(-EIO) : 0;
+        int result = fd < 0 ? negative_errno() : write(fd, "1", 1) == 1 ? 0 : negative_errno();
+        /* systemd removes a scope that has become empty, between any two of our calls. */
+        if (result == 0 || result == -ENODEV || faccessat(dirs.v2_fd, "cgroup.procs", F_OK, 0) < 0)
+                return 0;
+        return refusal_set(refusal, GRPC_STATUS_FAILED_PRECONDITION, "container %s: its cgroup's cgroup.kill: %s", id,
+                           strerror(-result));
 }
 
 /* A runtime that fails after making the cgroup does not always remove it. The kernel refuses one that is not empty. */

@@ -63,7 +63,10 @@ static void usage_look_at_process(pid_t pid, UsageProcesses *processes)
 static void usage_look(int cgroup_fd, UsageProcesses *processes)
 {
         *processes = (UsageProcesses){.soft_open_files = UINT64_MAX};
-        _cleanup_fd_ int fd = openat(cgroup_fd, "cgroup.procs", O_RDONLY | O_CLOEXEC);
+        /* With the systemd driver crun keeps the processes one cgroup deeper than the scope. */
+        _cleanup_fd_ int fd = openat(cgroup_fd, "container/cgroup.procs", O_RDONLY | O_CLOEXEC);
+        if (fd < 0)
+                fd = openat(cgroup_fd, "cgroup.procs", O_RDONLY | O_CLOEXEC);
         FILE *procs = fd < 0 ? NULL : fdopen(fd, "re");
         if (!procs)
                 return;

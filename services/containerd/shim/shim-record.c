@@ -10,16 +10,49 @@
 
 #include "lib/clock.h"
 #include "lib/error.h"
+#include "lib/fd.h"
+
+int64_t shim_oom_kills(int events_fd)
+{
+        char text[512];
+        ssize_t n = events_fd < 0 ? -1 : pread(events_fd, text, sizeof(text) - 1, 0);
+        if (n <= 0)
+                return -1;
+        text[n] = '\0';
+        const char *count = strstr(text, "oom_kill ");
+        return count ? strtol(count + strlen("oom_kill "), NULL, 10) : -1;
+}
+
+void shim_see_events(Shim *shim)
+{
+        int64_t n = shim_oom_kills(shim->events_fd);
+        if (n > 0)
+                shim->oom_killed = true;
+        if (n < 0)
+                shim->events_fd = fd_close(shim->events_fd);
+}
+
+/* systemd removes a scope with its last process, and what the kernel counted with it, sometimes before we come to look. Then what is
+ * killed and had a slice in which the kernel has killed since is taken for one of those. */
+static bool shim_was_oom_killed(Shim *shim, int wait_status)
+{
+        shim_see_events(shim);
+        if (shim->oom_killed || shim->events_fd >= 0 || shim->slice_fd < 0)
+                return shim->oom_killed;
+        return WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGKILL && shim_oom_kills(shim->slice_fd) > shim->slice_kills;
+}
 
 int shim_write_record(Shim *shim, uint32_t state, int wait_status)
 {
         int fd = shim->record_fd;
         ExitRecord *record = &shim->record, kept;
+        bool oom_killed = state != EXIT_STATE_CREATED && shim_was_oom_killed(shim, wait_status);
         if (pread(fd, &kept, sizeof(kept), 0) == (ssize_t)sizeof(kept) && kept.started_nsec != 0)
                 record->started_nsec = kept.started_nsec;
         record->magic = EXIT_RECORD_MAGIC;
         record->state = state;
         if (state != EXIT_STATE_CREATED) {
+                record->oom_killed = oom_killed;
                 record->wait_status = wait_status;
                 record->exit_code = WIFSIGNALED(wait_status) ? 128 + WTERMSIG(wait_status) : WEXITSTATUS(wait_status);
                 record->finished_nsec = clock_realtime_nsec();

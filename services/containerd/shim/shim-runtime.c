@@ -202,8 +202,15 @@ int shim_run_runtime(Shim *shim, ShimReport *report)
                 return shim_refuse(report, GRPC_STATUS_UNKNOWN, "%s %s failed: %s", runtime_name(&runtime),
                                    start->is_exec ? "exec" : "create",
                                    words[0] ? words : WIFSIGNALED(status) ? strsignal(WTERMSIG(status)) : "it did not say why");
-        if (start->cgroup_kill[0])
-                shim->kill_fd = open(start->cgroup_kill, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+        _cleanup_fd_ int cgroup_fd = start->cgroup[0] ? open(start->cgroup, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW) : -1;
+        if (cgroup_fd >= 0) {
+                shim->kill_fd = openat(cgroup_fd, "cgroup.kill", O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+                shim->events_fd = openat(cgroup_fd, "memory.events", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+                if (start->systemd_cgroups) {
+                        shim->slice_fd = openat(cgroup_fd, "../memory.events", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+                        shim->slice_kills = shim_oom_kills(shim->slice_fd);
+                }
+        }
         report->created.pid = shim->record.pid;
         return r < 0 ? fold(r) : 0;
 }

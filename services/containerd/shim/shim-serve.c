@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* What is left of the shim once it is confined: three fds to wait on, seven fixed messages, one record to write. */
+/* What is left of the shim once it is confined: a few fds to wait on, seven fixed messages, one record to write. */
 
 #include "services/containerd/shim/shim.h"
 
@@ -115,20 +115,24 @@ static void shim_tell_end(Shim *shim)
 
 int shim_serve(Shim *shim)
 {
-        enum { SIGNAL, EDGE, LISTENER };
+        enum { SIGNAL, EDGE, LISTENER, EVENTS };
         struct pollfd fds[] = {
                 [SIGNAL] = {.fd = shim->signal_fd, .events = POLLIN},
                 [EDGE] = {.events = POLLIN},
                 [LISTENER] = {.fd = shim->listener_fd, .events = POLLIN},
+                [EVENTS] = {.fd = -1, .events = POLLPRI},
         };
         uint8_t info[128]; /* a signalfd_siginfo; that children ended is all it says */
         if (shim_reap(shim))
                 shim_tell_end(shim);
         while (!shim->quit) {
                 fds[EDGE].fd = shim->edge_fd;
+                fds[EVENTS].fd = shim->slice_fd < 0 ? -1 : shim->events_fd; /* else they are there until the container is removed */
                 int r = shim_sleep(fds, ARRAY_SIZE(fds));
                 if (r < 0 && r != -EINTR)
                         return error_origin(r);
+                if (fds[EVENTS].revents)
+                        shim_see_events(shim);
                 if (fds[SIGNAL].revents) {
                         while (read(shim->signal_fd, info, sizeof(info)) > 0)
                                 ;

@@ -23,7 +23,7 @@ typedef struct ShimStart {
         uint32_t is_exec;              /* bool */
         uint32_t systemd_cgroups;      /* bool */
         char runtime[CONFIG_PATH_MAX]; /* the OCI runtime's binary */
-        char cgroup_kill[CONFIG_PATH_MAX + CGROUP_PATH_MAX + 16]; /* of the container, "" for an exec */
+        char cgroup[CONFIG_PATH_MAX + CGROUP_PATH_MAX]; /* of the container, "" for an exec */
         ConfigCommon common;
 } ShimStart;
 
