@@ -91,6 +91,8 @@ int print_unit(const char *name)
                linkd ? " bulkhead.socket" : "", linkd ? " bulkhead.socket bulkhead-stream.socket" : "");
         if (linkd)
                 printf("Wants=bulkhead-stream.socket bulkhead.target\n");
+        else
+                printf("# All stop before linkd starts: started as a whole, it reads the configuration anew.\nBefore=bulkhead-linkd.service\n");
         if (p == PROCESS_CONTAINERD_LAUNCH)
                 printf("Wants=bulkhead-shims.service\nAfter=bulkhead-shims.service\n");
         printf("StartLimitIntervalSec=0\n\n[Service]\n");

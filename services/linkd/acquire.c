@@ -96,8 +96,9 @@ static int acquire_lock(Linkd *linkd, const LinkdConfig *config)
         char path[CONFIG_PATH_MAX * 2], text[32];
 
         (void)snprintf(path, sizeof(path), "%s/bulkhead.pid", config->common.runtime_dir);
+        int kept = linkd_kept(linkd, LINKD_LOCK); /* of a linkd before us, with its lock */
         _cleanup_fd_ int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
-        if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        if (fd < 0 || (kept < 0 && flock(fd, LOCK_EX | LOCK_NB) < 0)) {
                 int r = negative_errno();
                 log_error("cannot lock %s: %s", path,
                           r == -EWOULDBLOCK ? "another suite runs there; stop it, or choose another runtime_dir"
@@ -107,7 +108,7 @@ static int acquire_lock(Linkd *linkd, const LinkdConfig *config)
         int n = snprintf(text, sizeof(text), "%d\n", linkd->systemd ? getpid() : getppid()); /* who is signalled */
         if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)n, 0) != n)
                 return error_origin(negative_errno());
-        int r = linkd_keep(linkd, LINKD_LOCK, TAKE_FD(fd));
+        int r = kept >= 0 ? 0 : linkd_keep(linkd, LINKD_LOCK, TAKE_FD(fd));
         return r ? fold(r) : 0;
 }
 

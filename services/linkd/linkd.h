@@ -73,6 +73,7 @@ typedef struct LinkdDoor {
 typedef struct LinkdKept {
         char name[CONTROL_FD_NAME_MAX];
         int fd; /* owned */
+        bool is_given; /* by systemd, which has it already */
 } LinkdKept;
 
 struct Linkd {

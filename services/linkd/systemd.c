@@ -123,6 +123,20 @@ static bool systemd_take_channel(Linkd *linkd, const char *name, int fd)
         return true;
 }
 
+/* Sockets of units come before what was stored: the first of a name is the one. */
+static int systemd_take_kept(Linkd *linkd, const char *name, int fd)
+{
+        _cleanup_fd_ int owned = fd;
+
+        if (linkd_kept(linkd, name) >= 0)
+                return 0;
+        int r = linkd_keep(linkd, name, TAKE_FD(owned));
+        if (r)
+                return fold(r);
+        linkd->kept[linkd->n_kept - 1].is_given = true;
+        return 0;
+}
+
 static int systemd_take_fd(Linkd *linkd, const char *name, int fd)
 {
         _cleanup_fd_ int owned = fd;
@@ -135,7 +149,7 @@ static int systemd_take_fd(Linkd *linkd, const char *name, int fd)
         else if (str_equal(name, SYSTEMD_DOOR))
                 r = systemd_take_door(linkd, TAKE_FD(owned));
         else if (str_equal(name, "cri") || str_equal(name, "stream") || str_equal(name, "ca") || str_equal(name, LINKD_LOCK))
-                r = linkd_keep(linkd, name, TAKE_FD(owned));
+                r = systemd_take_kept(linkd, name, TAKE_FD(owned));
         else if (systemd_take_channel(linkd, name, fd))
                 (void)TAKE_FD(owned);
         return r ? fold(r) : 0;
@@ -179,6 +193,28 @@ static int systemd_on_file(void *userdata, const char *path, int fd)
         return r ? fold(r) : 0;
 }
 
+static void systemd_forget(Linkd *linkd, const char *name)
+{
+        char text[128];
+
+        (void)snprintf(text, sizeof(text), "FDSTOREREMOVE=1\nFDNAME=%s", name);
+        for (size_t i = 0; i < linkd->n_kept; i++)
+                if (str_equal(linkd->kept[i].name, name)) {
+                        (void)systemd_notify(linkd, text, -1);
+                        (void)fd_close(linkd->kept[i].fd);
+                        linkd->kept[i--] = linkd->kept[--linkd->n_kept];
+                }
+}
+
+static bool systemd_has_channels(const Linkd *linkd)
+{
+        bool has = false;
+
+        for (ProcessId p = 0; p < PROCESS_N; p++)
+                has = has || linkd->doors[p].stored_fd >= 0;
+        return has;
+}
+
 int linkd_systemd_begin(Linkd *linkd)
 {
         const char *config = NULL;
@@ -188,15 +224,17 @@ int linkd_systemd_begin(Linkd *linkd)
                 r = systemd_take_fds(linkd);
         if (r)
                 return fold(r);
-        if (linkd->memory && !linkd_memory_is_filled(linkd)) {
-                /* Another build's, or one that was never filled. What its channels were told we cannot know: they end, and systemd
-                 * starts their processes again. */
+        if (linkd->memory && (!linkd_memory_is_filled(linkd) || !systemd_has_channels(linkd))) {
+                /* Without a channel everything was stopped with linkd: it begins anew, with the configuration that there is now. Or it
+                 * is another build's memory: what the channels were told we cannot know, so they end, and systemd starts their
+                 * processes again. */
                 (void)systemd_notify(linkd, "FDSTOREREMOVE=1\nFDNAME=" SYSTEMD_MEMORY, -1);
                 (void)munmap(TAKE_PTR(linkd->memory), sizeof(LinkdMemory));
         }
         linkd->founding = !linkd->memory;
         if (!linkd->founding)
                 return 0;
+        systemd_forget(linkd, "ca"); /* it is opened anew */
         for (ProcessId p = 0; p < PROCESS_N; p++) {
                 if (linkd->doors[p].stored_fd >= 0)
                         (void)shutdown(linkd->doors[p].stored_fd, SHUT_RDWR);
@@ -312,9 +350,13 @@ int linkd_systemd_serve(Linkd *linkd, bool first)
 {
         int r = 0;
 
-        for (size_t i = 0; first && r == 0 && i < linkd->n_kept; i++)
-                if (!str_equal(linkd->kept[i].name, "cri") && !str_equal(linkd->kept[i].name, "stream"))
-                        r = systemd_store(linkd, linkd->kept[i].name, linkd->kept[i].fd);
+        for (size_t i = 0; r == 0 && i < linkd->n_kept; i++) {
+                LinkdKept *kept = &linkd->kept[i];
+                if (first && !kept->is_given)
+                        r = systemd_store(linkd, kept->name, kept->fd);
+                if (str_equal(kept->name, LINKD_LOCK)) /* systemd's alone: it lasts as long as the suite */
+                        kept->fd = fd_close(kept->fd);
+        }
         for (ProcessId p = 0; r == 0 && p < PROCESS_N; p++) {
                 LinkdDoor *door = &linkd->doors[p];
                 const ControlChild child = {.process = p, .pid = 1, .incarnation = door->stored_incarnation};
