@@ -5,12 +5,16 @@
 #include "lib/error.h"
 #include "lib/log.h"
 #include "services/streamd/session-status.h"
+#include <event2/event.h>
 #include <fcntl.h>
 
 /* A pipe's capacity is at most that, unless root makes it larger: what was in it when the process ended. */
 #define SESSION_LEFT_BYTES (1024 * 1024)
 #define SESSION_OVER_USEC (2 * USEC_PER_SEC)    /* for a client that was told all to close */
 #define SESSION_ORPHAN_USEC (30 * USEC_PER_SEC) /* for an owner that was restarted to say how a session ended */
+
+/* Between two sizes of a terminal that are passed on. */
+#define SESSION_RESIZE_USEC 20000
 
 /* A client of SPDY may still be opening streams, and closes when it knows the status; one of WebSocket waits for our Close. */
 static int session_finish(Session *session)
@@ -120,18 +124,41 @@ static int session_on_input_end(Leg *leg)
 static const LegHandlers session_output_handlers = {.on_bytes = session_on_output, .on_eof = session_on_output_end};
 static const LegHandlers session_input_handlers = {.on_bytes = session_on_input_bytes, .on_eof = session_on_input_end};
 
+static int session_tell_size(Session *session)
+{
+        Bulkhead__StreamdContainerd__SessionResize message = BULKHEAD__STREAMD_CONTAINERD__SESSION_RESIZE__INIT;
+
+        message.session_id = session->id;
+        message.columns = session->size.columns;
+        message.rows = session->size.rows;
+        session->size = (ResizeEvent){0};
+        int r = channel_event(connection_owner(session->connection), ROW_STREAMD_CONTAINERD_SESSION_RESIZE, &message.base);
+        if (r < 0 || event_add(session->resize_timer, &(struct timeval){.tv_usec = SESSION_RESIZE_USEC}) < 0)
+                return r < 0 ? fold(r) : error_origin(-ENOMEM);
+        return 0;
+}
+
+static void session_on_resize_timer(evutil_socket_t fd, short what, void *userdata)
+{
+        Session *session = userdata;
+        int r = session->size.columns || session->size.rows ? session_tell_size(session) : 0;
+
+        connection_settle(session->connection, r);
+}
+
+/* A client may tell sizes as fast as it likes; the owner hears the first at once, and then the last of each while. */
 static int session_on_resize(Session *session, const uint8_t *bytes, size_t n)
 {
-        ResizeEvent event;
-
-        if (!resize_feed(&session->resize, bytes, n, &event))
+        if (!resize_feed(&session->resize, bytes, n, &session->size))
                 return 0;
-        Bulkhead__StreamdContainerd__SessionResize message = BULKHEAD__STREAMD_CONTAINERD__SESSION_RESIZE__INIT;
-        message.session_id = session->id;
-        message.columns = event.columns;
-        message.rows = event.rows;
-        int r = channel_event(connection_owner(session->connection), ROW_STREAMD_CONTAINERD_SESSION_RESIZE, &message.base);
-        return r < 0 ? fold(r) : 0;
+        if (!session->resize_timer) {
+                session->resize_timer = event_new(service_loop(session->connection->streamd->service), -1, EV_TIMEOUT,
+                                                  session_on_resize_timer, session);
+                if (!session->resize_timer)
+                        return error_origin(-ENOMEM);
+        }
+        int r = event_pending(session->resize_timer, EV_TIMEOUT, NULL) ? 0 : session_tell_size(session);
+        return r ? fold(r) : 0;
 }
 
 static int session_on_bytes(void *userdata, MuxStream stream, const uint8_t *bytes, size_t n)
@@ -198,6 +225,8 @@ Session *session_free(Session *session)
                 if (r < 0)
                         service_fail(session->connection->streamd->service, fold(r));
         }
+        if (session->resize_timer)
+                event_free(session->resize_timer);
         leg_done(&session->input);
         leg_done(&session->outputs[0]);
         leg_done(&session->outputs[1]);

@@ -22,6 +22,8 @@ typedef struct Session {
         char *error; /* owned; NULL: none */
         Mux mux;
         ResizeReader resize;
+        ResizeEvent size;           /* the last that the client told */
+        struct event *resize_timer; /* owned; runs while it may not be passed on yet */
         Leg input;
         Leg outputs[2];       /* kind: MUX_STDOUT, MUX_STDERR */
         size_t n_left[2];     /* bytes that may still come after the end; what comes later is not the process's */
