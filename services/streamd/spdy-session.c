@@ -277,10 +277,13 @@ int spdy_session_feed(SpdySession *session, const uint8_t *bytes, size_t n)
 {
         bool whole = false; /* a frame without a body is complete with its head */
 
+        if (session->broken)
+                return SPDY_E_VIOLATION;
         while (n > 0 || whole) {
                 size_t taken = 0;
                 int r = session->n_head < SPDY_HEAD_BYTES ? spdy_session_feed_head(session, bytes, n, &taken)
                                                           : spdy_session_feed_body(session, bytes, n, &taken);
+                session->broken = r != 0;
                 if (r)
                         return r < 0 ? fold(r) : r;
                 bytes += taken;

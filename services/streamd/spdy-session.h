@@ -41,6 +41,7 @@ typedef struct SpdySession {
         List streams; /* SpdyStream.link */
         size_t n_streams;
         uint32_t last_id;
+        bool broken;  /* after a violation nothing means anything */
         bool replied; /* the stream of our header blocks has begun */
         uint32_t n_credit;
         SpdyInflater inflater;

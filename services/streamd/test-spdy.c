@@ -189,6 +189,8 @@ static void assert_violation(uint16_t type, const void *body, size_t n)
         assert_ok(fixture_feed(&fixture, 4096));
         client_control(&fixture.client, type, 0, body, n);
         assert_eq_int(fixture_feed(&fixture, 4096), SPDY_E_VIOLATION);
+        client_words(&fixture.client, SPDY_PING, 1, 0);
+        assert_eq_int(fixture_feed(&fixture, 1), SPDY_E_VIOLATION); /* and for good */
         fixture_done(&fixture);
 }
 

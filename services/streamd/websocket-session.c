@@ -109,11 +109,14 @@ static int websocket_feed_payload(WebsocketSession *session, uint8_t *bytes, siz
 
 int websocket_session_feed(WebsocketSession *session, uint8_t *bytes, size_t n)
 {
+        if (session->broken)
+                return WEBSOCKET_E_VIOLATION;
         /* A frame without payload is complete with its head. */
         while (n > 0 || (session->in_frame && session->head.length == 0)) {
                 size_t taken = 0;
                 int r = session->in_frame ? websocket_feed_payload(session, bytes, n, &taken)
                                           : websocket_feed_head(session, bytes, n, &taken);
+                session->broken = r != 0;
                 if (r == WEBSOCKET_E_VIOLATION) {
                         int close = websocket_session_close(session, WEBSOCKET_CLOSE_PROTOCOL);
                         return close ? fold(close) : r;

@@ -24,6 +24,7 @@ typedef struct WebsocketSession {
         bool in_message; /* a message is under way, between or in its frames */
         bool started;    /* its first part was handed on */
         bool closed;     /* we said Close */
+        bool broken;     /* after a violation, or the client's Close, nothing means anything */
         uint8_t control[WEBSOCKET_CONTROL_BYTES_MAX];
 } WebsocketSession;
 
