@@ -11,7 +11,7 @@
 
 static void fuzz_text(uint8_t which, const char *text)
 {
-        static const UsageKey keys[] = {{"usage_usec", 0}, {"anon", 8}, {"total_rss", 16}};
+        static const UsageKey keys[] = {{"usage_usec", 10, 0}, {"anon", 4, 8}, {"total_rss", 9, 16}};
         uint64_t values[4] = {1, 2, 3, 4};
         UsagePressures pressures;
         UsageDevice devices[USAGE_DEVICES_MAX];

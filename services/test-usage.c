@@ -29,7 +29,7 @@ static void test_number(void)
 
 static void test_keys(void)
 {
-        static const UsageKey keys[] = {{"a", 0}, {"a_b", 8}, {"c", 16}};
+        static const UsageKey keys[] = {{"a", 1, 0}, {"a_b", 3, 8}, {"c", 1, 16}};
         uint64_t values[3];
 
         memset(values, 0xff, sizeof(values));

@@ -94,12 +94,13 @@ uint64_t usage_parse_number(const char *text)
 void usage_parse_keys(const char *text, const UsageKey *keys, size_t n_keys, void *to)
 {
         for (const char *line = text; *line; line = usage_next_line(line)) {
+                size_t n = strcspn(line, " \n");
                 for (size_t i = 0; i < n_keys; i++) {
-                        const char *p = line;
+                        const char *p = line + n + 1;
                         uint64_t value;
-                        if (!usage_word(&p, keys[i].key) || !usage_word(&p, " "))
+                        if (keys[i].n != n || memcmp(line, keys[i].key, n) != 0)
                                 continue;
-                        if (usage_digits(&p, &value) && (*p == '\n' || *p == '\0'))
+                        if (line[n] == ' ' && usage_digits(&p, &value) && (*p == '\n' || *p == '\0'))
                                 memcpy((char *)to + keys[i].offset, &value, sizeof(value));
                         break;
                 }
@@ -264,8 +265,8 @@ typedef struct UsageRaw {
         uint64_t oom_kill, max;
         uint64_t swap;
 } UsageRaw;
-#define RAW(k, member) {k, offsetof(UsageRaw, member)}
-#define OF(k, member) {k, offsetof(Usage, member)}
+#define RAW(k, member) {k, sizeof(k) - 1, offsetof(UsageRaw, member)}
+#define OF(k, member) {k, sizeof(k) - 1, offsetof(Usage, member)}
 
 static uint64_t usage_times(uint64_t value, uint64_t factor)
 {

@@ -103,7 +103,8 @@ uint64_t usage_rate(UsageRate *rate, uint64_t now_usec, uint64_t cpu_nsec);
 uint64_t usage_parse_number(const char *text);
 typedef struct UsageKey {
         const char *key;
-        size_t offset; /* of a uint64_t in `to` */
+        uint32_t n;      /* its length */
+        uint32_t offset; /* of a uint64_t in `to` */
 } UsageKey;
 /* "key value" lines. */
 void usage_parse_keys(const char *text, const UsageKey *keys, size_t n_keys, void *to);
