@@ -207,8 +207,13 @@ static const Step *session_exec_wait(Operation *operation)
 
 static const Step *session_exec_quit(Operation *operation)
 {
-        return operation_ask_flat(operation, session_exec_of(operation)->shim->channel, ROW_CONTAINERD_SHIM_SHIM_QUIT, NULL, NULL, 0,
-                                  SESSION_QUIT_USEC);
+        Session *session = session_exec_of(operation);
+
+        if (channel_is_connected(session->shim->channel))
+                return operation_ask_flat(operation, session->shim->channel, ROW_CONTAINERD_SHIM_SHIM_QUIT, NULL, NULL, 0,
+                                          SESSION_QUIT_USEC);
+        session->shim = shim_link_free(session->shim);
+        return &session_exec_steps[SESSION_EXEC_DELETE];
 }
 
 static const Step *session_exec_on_quit(Operation *operation, const Answer *answer)

@@ -12,6 +12,7 @@
 #include "ipc/edges/containerd-setup.rows.h"
 #include "ipc/edges/containerd-shim.rows.h"
 #include "ipc/edges/gatewayd-containerd.rows.h"
+#include "ipc/edges/streamd-containerd.rows.h"
 #include "ipc/log-record.h"
 #include "ipc/schemas.h"
 #include "lib/clock.h"
@@ -20,6 +21,7 @@
 #include "services/containerd/containerd.h"
 #include "services/containerd/handlers.h"
 #include "services/containerd/log-link.h"
+#include "services/containerd/session.h"
 #include <event2/event.h>
 #include <fcntl.h>
 #include <sodium.h>
@@ -46,6 +48,13 @@ struct Peers {
         Peer peers[PEERS_N]; /* imaged, sandboxd, setup, launch, logd */
         Channel *gatewayd, *served; /* the asker's end, the Containerd's */
         Channel *shim;              /* the shim's end of the last container's edge */
+        Channel *exec_shim;         /* and of the last exec's */
+        int exec_fds[3];            /* owned; the command's ends of stdin, stdout, stderr */
+        Channel *streamd, *sessions; /* the streamd's end, the Containerd's */
+        int session_fds[3];         /* owned; as streamd got them */
+        size_t n_session_fds;
+        char session_id[ID_LENGTH + 1]; /* of the last session that was opened, or ended */
+        int32_t session_code;       /* as it was told */
         uint32_t n_shims;
         const char *fail_at;   /* the row that fails, "" for none */
         uint32_t fail_code;
@@ -64,6 +73,14 @@ struct Peers {
 static inline void peers_note(Peers *p, const char *name)
 {
         (void)snprintf(p->log + strlen(p->log), sizeof(p->log) - strlen(p->log), "%s ", name);
+}
+
+static inline void peers_exec_ends(Peers *p, int32_t code)
+{
+        ExitRecord record = {.magic = EXIT_RECORD_MAGIC, .state = EXIT_STATE_EXITED, .exit_code = code,
+                             .finished_nsec = clock_realtime_nsec()};
+
+        assert_ok(channel_event_flat(p->exec_shim, ROW_CONTAINERD_SHIM_SHIM_EXITED, &record, NULL, 0));
 }
 
 static inline void peers_shim_ends(Peers *p, int32_t code)
@@ -88,7 +105,7 @@ static inline int peers_on_shim(void *userdata, Frame *frame)
         return reply_send_packed(frame_reply_to(frame), flat, frame->row->reply.flat_size, NULL, 0);
 }
 
-static inline int peers_make_shim(Peers *p)
+static inline int peers_make_shim(Peers *p, Channel **slot)
 {
         static ChannelHandler handlers[16];
         int pair[2];
@@ -96,10 +113,10 @@ static inline int peers_make_shim(Peers *p)
         for (size_t i = 0; i < ARRAY_SIZE(handlers); i++)
                 handlers[i] = peers_on_shim;
         const ChannelSpec spec = {.schema = &edge_schema_containerd_shim, .side = EDGE_SIDE_B, .handlers = handlers, .userdata = p};
-        p->shim = channel_free(p->shim);
+        *slot = channel_free(*slot);
         assert_ok(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair));
-        assert_ok(channel_new(&p->shim, p->base, &spec));
-        assert_ok(channel_connect(p->shim, pair[0], 1));
+        assert_ok(channel_new(slot, p->base, &spec));
+        assert_ok(channel_connect(*slot, pair[0], 1));
         p->n_shims++;
         return pair[1];
 }
@@ -109,7 +126,7 @@ static inline int peers_answer_create(Peers *p, ReplyTo to)
         LaunchCreated created = {.pid = 4711, .started = 1};
         int out[2], err[2], r;
 
-        _cleanup_fd_ int shim_fd = peers_make_shim(p);
+        _cleanup_fd_ int shim_fd = peers_make_shim(p, &p->shim);
         _cleanup_fd_ int pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
         _cleanup_fd_ int memfd = memfd_create("commit", MFD_CLOEXEC | MFD_ALLOW_SEALING);
         assert_ok(ftruncate(memfd, LOG_RECORD_BYTES));
@@ -121,6 +138,40 @@ static inline int peers_answer_create(Peers *p, ReplyTo to)
                 (void)close(out[i]);
                 (void)close(err[i]);
         }
+        return r;
+}
+
+/* As launch does it: terminal (a pipe here), or stdout, stderr, stdin. */
+static inline int peers_answer_exec(Peers *p, const LaunchExec *verb, ReplyTo to)
+{
+        LaunchCreated created = {.pid = 4712, .started = 1};
+        int fds[5], pair[2];
+        size_t n = 2;
+
+        fds[0] = peers_make_shim(p, &p->exec_shim);
+        fds[1] = (int)syscall(SYS_pidfd_open, getpid(), 0);
+        for (size_t i = 0; i < ARRAY_SIZE(p->exec_fds); i++)
+                p->exec_fds[i] = fd_close(p->exec_fds[i]);
+        if (verb->flags & LAUNCH_FLAG_TTY) {
+                assert_ok(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
+                fds[n++] = pair[0];
+                p->exec_fds[1] = pair[1];
+        }
+        for (int i = 1; i < 3 && !(verb->flags & LAUNCH_FLAG_TTY); i++) {
+                if (!(verb->flags & (i == 1 ? LAUNCH_FLAG_STDOUT : LAUNCH_FLAG_STDERR)))
+                        continue;
+                assert_ok(pipe2(pair, O_CLOEXEC));
+                fds[n++] = pair[0];
+                p->exec_fds[i] = pair[1];
+        }
+        if (verb->flags & LAUNCH_FLAG_STDIN && !(verb->flags & LAUNCH_FLAG_TTY)) {
+                assert_ok(pipe2(pair, O_CLOEXEC));
+                fds[n++] = pair[1];
+                p->exec_fds[0] = pair[0];
+        }
+        int r = reply_send_packed(to, &created, sizeof(created), fds, n);
+        for (size_t i = 0; i < n; i++)
+                (void)close(fds[i]);
         return r;
 }
 
@@ -175,6 +226,8 @@ static inline int peers_on_request(void *userdata, Frame *frame)
                 return peers_answer_message(p, row, to);
         if (row == ROW_CONTAINERD_LAUNCH_LAUNCH_CREATE)
                 return peers_answer_create(p, to);
+        if (row == ROW_CONTAINERD_LAUNCH_LAUNCH_EXEC)
+                return peers_answer_exec(p, frame->flat, to);
         if (row == ROW_CONTAINERD_SETUP_LOG_FILE_OPEN) {
                 _cleanup_fd_ int fd = open(p->path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
                 return reply_send_packed(to, NULL, 0, &fd, 1);
@@ -206,6 +259,31 @@ static inline int peers_on_notice(void *userdata, Frame *frame)
                        kinds[notice->event->container_event_type], notice->event->container_id[0],
                        notice->event->n_containers_statuses);
         return 0;
+}
+
+static inline int peers_on_session_ended(void *userdata, Frame *frame)
+{
+        Peers *p = userdata;
+        const Bulkhead__StreamdContainerd__SessionEnded *ended =
+                container_of(frame->message, Bulkhead__StreamdContainerd__SessionEnded, base);
+
+        peers_note(p, "session_ended");
+        (void)str_copy(p->session_id, sizeof(p->session_id), ended->session_id);
+        (void)str_copy(p->text, sizeof(p->text), ended->error);
+        p->session_code = ended->exit_code;
+        return 0;
+}
+
+static inline void peers_on_session_cancelled(void *userdata, Channel *channel, uint32_t request_id)
+{
+        (void)channel;
+        assert_ok(session_cancelled(userdata, request_id));
+}
+
+static inline void peers_on_streamd(void *userdata, Channel *channel, bool connected)
+{
+        (void)channel;
+        assert_ok(session_on_streamd(userdata, connected));
 }
 
 static inline void peers_open(Peers *p)
@@ -240,6 +318,12 @@ static inline void peers_open(Peers *p)
                                     .userdata = &p->containerd};
         peers_join(p, &p->gatewayd, &asker, &p->served, &served);
         p->containerd.gatewayd = p->served;
+        static const ChannelHandler streamd[] = {EDGE_STREAMD_CONTAINERD_HANDLERS_B}, client[] = {NULL, NULL, NULL, peers_on_session_ended};
+        const ChannelSpec presenter = {.schema = &edge_schema_streamd_containerd, .side = EDGE_SIDE_A, .handlers = client, .userdata = p};
+        const ChannelSpec sessions = {.schema = &edge_schema_streamd_containerd, .side = EDGE_SIDE_B, .handlers = streamd,
+                                      .on_cancelled = peers_on_session_cancelled, .on_changed = peers_on_streamd, .userdata = &p->containerd};
+        peers_join(p, &p->streamd, &presenter, &p->sessions, &sessions);
+        p->containerd.streamd = p->sessions;
         char path[80];
         (void)snprintf(path, sizeof(path), "%s.db", p->path);
         assert_ok(container_store_open(&p->containerd.store, path, "boot-1"));
@@ -255,6 +339,8 @@ static inline void peers_close(Peers *p)
         }
         p->gatewayd = channel_free(p->gatewayd);
         p->served = channel_free(p->served);
+        p->streamd = channel_free(p->streamd);
+        p->sessions = channel_free(p->sessions);
 }
 
 /* Lets the loop run until nothing happens any more for a moment. */
@@ -271,7 +357,8 @@ static inline void peers_settle(Peers *p)
 
 static inline void peers_init(Peers *p)
 {
-        *p = (Peers){.path = "/tmp/bulkhead-test-peers.XXXXXX", .fail_at = "", .silent_at = "", .fail_code = GRPC_STATUS_INTERNAL};
+        *p = (Peers){.path = "/tmp/bulkhead-test-peers.XXXXXX", .fail_at = "", .silent_at = "", .fail_code = GRPC_STATUS_INTERNAL,
+                     .exec_fds = {-1, -1, -1}, .session_fds = {-1, -1, -1}};
         int fd = mkstemp(p->path);
         assert_true(fd >= 0);
         (void)close(fd);
@@ -291,6 +378,11 @@ static inline void peers_done(Peers *p)
 
         peers_close(p);
         p->shim = channel_free(p->shim);
+        p->exec_shim = channel_free(p->exec_shim);
+        for (size_t i = 0; i < ARRAY_SIZE(p->exec_fds); i++) {
+                p->exec_fds[i] = fd_close(p->exec_fds[i]);
+                p->session_fds[i] = fd_close(p->session_fds[i]);
+        }
         event_base_free(p->base);
         for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++) {
                 (void)snprintf(path, sizeof(path), "%s%s", p->path, suffixes[i]);
