@@ -86,10 +86,18 @@ typedef struct LaunchListed {
         char ids[LAUNCH_LIST_MAX][ID_LENGTH + 1];
 } LaunchListed;
 
+enum {
+        LAUNCH_FEATURE_RECURSIVE_READONLY = 1 << 0, /* the mount option rro */
+        LAUNCH_FEATURE_IDMAP = 1 << 1,              /* idmapped mounts */
+        LAUNCH_FEATURE_CHECKPOINT = 1 << 2,
+};
+
 typedef struct LaunchProbe {
         uint32_t runtime;
 } LaunchProbe;
 typedef struct LaunchProbed {
         uint32_t present; /* executable, root-owned */
+        uint32_t has_features; /* it says what it can: the next one counts */
+        uint32_t features;     /* LAUNCH_FEATURE_* */
         char version[256]; /* first line of --version */
 } LaunchProbed;

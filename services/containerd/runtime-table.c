@@ -120,8 +120,11 @@ static const Step *runtime_on_probe_row(Operation *operation, const Answer *answ
         (void)snprintf(state->version, sizeof(state->version), "%.*s", (int)strnlen(probed->version, sizeof(probed->version)),
                        probed->version);
         state->version[strcspn(state->version, "\n")] = '\0';
-        state->has_recursive_readonly =
-                state->is_present && runtimes->has_mount_setattr && runtime_version_has_recursive_readonly(state->version);
+        state->has_features = probed->has_features;
+        state->features = probed->features;
+        state->has_recursive_readonly = state->is_present && runtimes->has_mount_setattr &&
+                                        (state->has_features ? (state->features & LAUNCH_FEATURE_RECURSIVE_READONLY) != 0
+                                                             : runtime_version_has_recursive_readonly(state->version));
         state->has_userns = state->is_present && runtime_version_has_userns(state->version);
         if (!was_probed || was_present != state->is_present)
                 log_info("runtime %s: %s: %s%s", config->handler, config->path, state->is_present ? "" : "not usable: ",
@@ -213,6 +216,17 @@ static void runtime_fill_condition(const Containerd *containerd, Bulkhead__Gatew
         }
 }
 
+static void runtime_write_features(JsonText *json, const RuntimeState *state)
+{
+        json_text_open(json, "features", '{');
+        json_text_string(json, "knownFrom", state->has_features ? "the runtime" : "its version");
+        json_text_bool(json, "recursiveReadOnlyMounts", state->has_recursive_readonly);
+        json_text_bool(json, "userNamespaces", state->has_userns);
+        json_text_bool(json, "idmappedMounts", (state->features & LAUNCH_FEATURE_IDMAP) != 0);
+        json_text_bool(json, "checkpoint", (state->features & LAUNCH_FEATURE_CHECKPOINT) != 0);
+        json_text_close(json, '}');
+}
+
 static void runtime_write_config(const Containerd *containerd, JsonText *json)
 {
         const ConfigContainerd *config = containerd->config;
@@ -234,6 +248,7 @@ static void runtime_write_config(const Containerd *containerd, JsonText *json)
                 json_text_string(json, "path", config->runtimes[i].path);
                 json_text_bool(json, "present", containerd->runtimes.states[i].is_present);
                 json_text_string(json, "version", containerd->runtimes.states[i].version);
+                runtime_write_features(json, &containerd->runtimes.states[i]);
                 json_text_close(json, '}');
         }
         json_text_close(json, ']');

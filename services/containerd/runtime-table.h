@@ -13,6 +13,8 @@ typedef struct RuntimeState {
         bool is_probed;
         bool is_present;
         char version[256]; /* the first line of --version; not present: why */
+        bool has_features;      /* it says so itself; else it is known by its version */
+        uint32_t features;      /* LAUNCH_FEATURE_* */
         bool has_recursive_readonly;
         bool has_userns; /* joins a pinned user namespace */
 } RuntimeState;

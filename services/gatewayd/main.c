@@ -5,6 +5,7 @@
 #include "lib/clock.h"
 #include "lib/error.h"
 #include "services/gatewayd/gatewayd.h"
+#include <stdio.h>
 
 #define GATEWAYD_DRAIN_USEC (5 * USEC_PER_SEC)
 
@@ -44,7 +45,9 @@ static int gatewayd_on_call(void *userdata, GrpcCall *call)
                 return fold(method->local(gatewayd, call));
         if (method->row)
                 return fold(forward_call(gatewayd, method, call));
-        grpc_call_fail(call, GRPC_STATUS_UNIMPLEMENTED, "this method is known and not supported by this version of bulkhead");
+        char text[320];
+        (void)snprintf(text, sizeof(text), "%s is known, but not supported by this version of bulkhead; docs/CRI.md says what is", method->grpc.path);
+        grpc_call_fail(call, GRPC_STATUS_UNIMPLEMENTED, text);
         return 0;
 }
 

@@ -76,6 +76,7 @@ static void fuzz_update(const char *text, size_t n)
         Render render = {.common = &fuzz_common, .config = &fuzz_config, .facts = &fuzz_facts, .host = &fuzz_host};
         Runtime__V1__LinuxContainerResources asked = RUNTIME__V1__LINUX_CONTAINER_RESOURCES__INIT;
         json_t *first = NULL, *json = NULL;
+        uint32_t features = 0;
         asked.cpu_shares = 77;
         asked.memory_limit_in_bytes = 1 << 20;
         int r = render_update_first(&render, text, n, &first);
@@ -83,6 +84,9 @@ static void fuzz_update(const char *text, size_t n)
         render.text[0] = '\0';
         r = render_update(&render, &asked, text, n, &json);
         assert(r == 0 ? json_integer_value(json_object_get(json_object_get(json, "cpu"), "shares")) == 77 : render.text[0] != '\0');
+        render.text[0] = '\0';
+        r = render_features(&render, text, n, &features);
+        assert(r == 0 || render.text[0] != '\0');
         json_decref(first);
         json_decref(json);
 }

@@ -29,6 +29,7 @@ typedef enum RenderKind {
         RENDER_KIND_EXEC,   /* process.json, from a spec and the container's config.json */
         RENDER_KIND_LIMITS, /* limits.json, from the container's config.json */
         RENDER_KIND_UPDATE, /* limits.json, from the one before it and the request */
+        RENDER_KIND_FEATURES, /* no document: what the runtime says of its features is read; needs no permit */
 } RenderKind;
 
 /* What is rendered, and from what; fds that the kind does not need are -1. */
@@ -37,6 +38,7 @@ typedef struct RenderJob {
         RenderKind kind;
         uint32_t flags; /* LAUNCH_FLAG_* */
         int spec_fd, request_fd, container_fd;
+        uint32_t *ret_features; /* borrowed; of FEATURES */
 } RenderJob;
 
 /* render-parent.c: writes the document that the confined child renders to path. */

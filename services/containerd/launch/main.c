@@ -265,6 +265,13 @@ static int on_launch_probe(void *context, int edge_fd, HandRequest *request)
         if (verb->runtime < launch->config->n_runtimes)
                 probed.present = launch_run(launch, verb->runtime, arguments, words, &verdict) == 0;
         (void)snprintf(probed.version, sizeof(probed.version), "%.255s", words);
+        const Runtime runtime = launch_runtime(launch, probed.present ? verb->runtime : 0);
+        _cleanup_fd_ int fd = -1;
+        if (probed.present && runtime_features(&runtime, &fd) == 0) {
+                const RenderJob job = {.kind = RENDER_KIND_FEATURES, .spec_fd = -1, .request_fd = -1, .container_fd = fd,
+                                       .ret_features = &probed.features};
+                probed.has_features = render_run(launch, &job, "/dev/null", &verdict) == 0;
+        }
         return hand_reply(edge_fd, request, &probed, NULL, 0);
 }
 

@@ -24,6 +24,7 @@ enum {
 
 typedef struct RenderAsk {
         int32_t outcome; /* of DONE */
+        uint32_t features; /* of DONE */
         uint32_t flags, number;
         char text[RENDER_PATH_MAX];
 } RenderAsk;

@@ -31,6 +31,7 @@ typedef struct RenderChild {
         const RenderJob *job;
         const RenderFacts *facts;
         int ask_fd, result_fd;
+        uint32_t *ret_features;
         char *text; /* of the refusal */
         size_t text_size;
 } RenderChild;
@@ -270,16 +271,29 @@ static int render_child_limits(const RenderChild *child, Render *render, json_t 
         return r;
 }
 
+static int render_child_features(const RenderChild *child, Render *render, json_t **ret)
+{
+        _cleanup_free_ uint8_t *text = NULL;
+        size_t n = 0;
+        int r = render_child_read(child, child->job->container_fd, "document of the runtime's features", &text, &n);
+        if (r == 0)
+                r = render_features(render, (const char *)text, n, child->ret_features);
+        if (r > 0 && render->text[0])
+                (void)str_copy(child->text, child->text_size, render->text);
+        return r;
+}
+
 static int render_child_run(const RenderChild *child)
 {
         static const struct {
-                PermitVerb verb;
+                uint32_t verb; /* PermitVerb; 0: it needs no permit */
                 int (*render)(const RenderChild *child, Render *render, json_t **ret);
         } kinds[] = {
                 [RENDER_KIND_CREATE] = {PERMIT_VERB_CREATE_CONTAINER, render_child_create},
                 [RENDER_KIND_EXEC] = {PERMIT_VERB_EXEC, render_child_exec},
                 [RENDER_KIND_LIMITS] = {PERMIT_VERB_UPDATE, render_child_limits},
                 [RENDER_KIND_UPDATE] = {PERMIT_VERB_UPDATE, render_child_limits},
+                [RENDER_KIND_FEATURES] = {0, render_child_features},
         };
         const Launch *launch = child->launch;
         const RenderHost host = {
@@ -293,12 +307,12 @@ static int render_child_run(const RenderChild *child)
         RenderKind kind = child->job->kind;
         json_t *json = NULL;
         const uint8_t *key = hand_permit_key(launch->hand);
-        if (!key || permit_check(child->job->permit, kinds[kind].verb, key) != 0) {
+        if (kinds[kind].verb && (!key || permit_check(child->job->permit, kinds[kind].verb, key) != 0)) {
                 (void)snprintf(child->text, child->text_size, "its permit is not gatewayd's, or is older than 15 minutes");
                 return RENDER_E_FORBIDDEN;
         }
         int r = kinds[kind].render(child, &render, &json);
-        if (r == 0)
+        if (r == 0 && json)
                 r = json_dumpfd(json, child->result_fd, JSON_COMPACT) < 0 ? -EIO : 0;
         return r;
 }
@@ -335,7 +349,8 @@ static void render_child_measure(const Launch *launch, const RenderJob *job, Ren
         const char *swap = facts->has_unified ? "/proc/swaps" : "/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes";
         facts->has_memory_swap = faccessat(AT_FDCWD, swap, F_OK, 0) == 0;
         facts->has_hugepages = render_child_has_hugepages(facts->has_unified);
-        (void)snprintf(path, sizeof(path), "%s/ns/%.64s/uts", launch->common->runtime_dir, job->permit->pod_id);
+        (void)snprintf(path, sizeof(path), "%s/ns/%.64s/uts", launch->common->runtime_dir,
+                       job->permit ? job->permit->pod_id : "");
         facts->has_pod_uts = faccessat(AT_FDCWD, path, F_OK, 0) == 0;
 }
 
@@ -361,6 +376,7 @@ void render_child(const Launch *launch, const RenderJob *job, int ask_fd, int re
                 .facts = &facts,
                 .ask_fd = ask_fd,
                 .result_fd = result_fd,
+                .ret_features = &done.features,
                 .text = done.text,
                 .text_size = sizeof(done.text),
         };

@@ -29,7 +29,7 @@ int render_run(const Launch *launch, const RenderJob *job, const char *path, Ver
 {
         RenderAsk done = {0};
         int pair[2], status = 0;
-        const char *id = job->kind < RENDER_KIND_LIMITS ? job->permit->id : job->permit->pod_id;
+        const char *id = !job->permit ? "OCI runtime" : job->kind < RENDER_KIND_LIMITS ? job->permit->id : job->permit->pod_id;
         _cleanup_fd_ int result_fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (result_fd < 0)
                 return verdict_set(verdict, GRPC_STATUS_FAILED_PRECONDITION, "%s: its root file system is not prepared: %s: %s", id,
@@ -48,6 +48,8 @@ int render_run(const Launch *launch, const RenderJob *job, const char *path, Ver
         if (r < 0 || status != 0 || done.outcome < 0)
                 return verdict_set(verdict, GRPC_STATUS_INTERNAL, "%s: its configuration cannot be rendered: status %d, %.900s", id,
                                    status, done.text[0] ? done.text : error_trace());
+        if (done.outcome == 0 && job->ret_features)
+                *job->ret_features = done.features;
         if (done.outcome == 0)
                 return 0;
         if (done.outcome == RENDER_E_REFUSED)

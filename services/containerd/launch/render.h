@@ -65,6 +65,9 @@ int render_cwd(Render *render, const char *cwd, const char **ret);
 int render_update_first(Render *render, const char *container_json, size_t n, json_t **ret);
 int render_update(Render *render, const Runtime__V1__LinuxContainerResources *asked, const char *limits_json, size_t n, json_t **ret);
 
+/* What the document of `features` says: LAUNCH_FEATURE_* (render-features.c). */
+int render_features(Render *render, const char *text, size_t n, uint32_t *ret);
+
 /* For `exec --process`: the process of the container, from the config.json that was rendered for it, with another command. Refuses
  * a spec that asks for more than the container has. */
 int render_exec(Render *render, const ProcessSpec *process, const char *container_json, size_t n, json_t **ret);

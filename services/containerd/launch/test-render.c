@@ -3,6 +3,7 @@
 /* config.json against golden files (GOLDEN=<dir>; GOLDEN_WRITE=1 writes them anew, to be read before they are committed), and
  * what must hold in all of them. */
 
+#include "ipc/edges/containerd-launch.h"
 #include "services/containerd/launch/path-clean.h"
 #include "services/containerd/launch/test-fixture.h"
 #include "services/containerd/runtime/source.h"
@@ -586,6 +587,30 @@ static void test_update_swap(void)
         }
 }
 
+static void test_features(void)
+{
+        static const struct {
+                const char *text;
+                uint32_t features;
+        } rows[] = {
+                {"{}", 0},
+                {"{\"mountOptions\":[\"ro\",\"rro\"]}", LAUNCH_FEATURE_RECURSIVE_READONLY},
+                {"{\"mountOptions\":[\"ro\",7,\"rroo\"],\"linux\":{\"mountExtensions\":{\"idmap\":{\"enabled\":false}}}}", 0},
+                {"{\"linux\":{\"mountExtensions\":{\"idmap\":{\"enabled\":true}}}}", LAUNCH_FEATURE_IDMAP},
+                {"{\"annotations\":{\"org.opencontainers.runc.checkpoint.enabled\":\"true\"}}", LAUNCH_FEATURE_CHECKPOINT},
+                {"{\"annotations\":{\"run.oci.crun.checkpoint.enabled\":\"true\"}}", LAUNCH_FEATURE_CHECKPOINT},
+                {"{\"annotations\":{\"run.oci.crun.checkpoint.enabled\":\"false\"},\"mountOptions\":\"rro\"}", 0},
+        };
+        uint32_t features = 0;
+        render_init();
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+                assert_ok(render_features(&render, rows[i].text, strlen(rows[i].text), &features));
+                assert_eq_int(features, rows[i].features);
+        }
+        assert_eq_int(render_features(&render, "[]", 2, &features), RENDER_E_REFUSED);
+        assert_eq_int(render_features(&render, "unknown command", 15, &features), RENDER_E_REFUSED);
+}
+
 int main(void)
 {
         render_init();
@@ -600,6 +625,7 @@ int main(void)
         TEST_RUN(test_update_first);
         TEST_RUN(test_update);
         TEST_RUN(test_update_swap);
+        TEST_RUN(test_features);
         TEST_RUN(test_path_clean);
         return 0;
 }

@@ -106,7 +106,8 @@ static bool runtime_listen(int fd, char *raw, size_t size, size_t *ret_n)
         }
 }
 
-int runtime_run(const Runtime *runtime, const char *const *arguments, char words[RUNTIME_WORDS_MAX])
+/* out_fd: its standard output, -1: that is among the words, too. */
+static int runtime_run_to(const Runtime *runtime, const char *const *arguments, int out_fd, char words[RUNTIME_WORDS_MAX])
 {
         char root[CONFIG_PATH_MAX + 8], raw[RUNTIME_WORDS_MAX];
         const char *argv[RUNTIME_ARGUMENTS_MAX] = {runtime_name(runtime), "--root", root};
@@ -125,7 +126,8 @@ int runtime_run(const Runtime *runtime, const char *const *arguments, char words
                 return error_origin(negative_errno());
         pid_t pid = fork();
         if (pid == 0) {
-                if (dup2(null_fd, STDIN_FILENO) < 0 || dup2(pair[1], STDOUT_FILENO) < 0 || dup2(pair[1], STDERR_FILENO) < 0)
+                if (dup2(null_fd, STDIN_FILENO) < 0 || dup2(out_fd < 0 ? pair[1] : out_fd, STDOUT_FILENO) < 0 ||
+                    dup2(pair[1], STDERR_FILENO) < 0)
                         _exit(127);
                 runtime_exec(runtime_fd, (char *const *)(uintptr_t)argv);
         }
@@ -139,6 +141,25 @@ int runtime_run(const Runtime *runtime, const char *const *arguments, char words
         (void)waitpid(pid, &status, 0);
         runtime_printable(words, raw, n_raw);
         return status == 0 ? 0 : RUNTIME_E_FAILED;
+}
+
+int runtime_run(const Runtime *runtime, const char *const *arguments, char words[RUNTIME_WORDS_MAX])
+{
+        int r = runtime_run_to(runtime, arguments, -1, words);
+        return r < 0 ? fold(r) : r;
+}
+
+int runtime_features(const Runtime *runtime, int *ret_fd)
+{
+        static const char *const arguments[] = {"features", NULL};
+        char words[RUNTIME_WORDS_MAX];
+        _cleanup_fd_ int fd = memfd_create("features", MFD_CLOEXEC);
+        if (fd < 0)
+                return error_origin(negative_errno());
+        int r = runtime_run_to(runtime, arguments, fd, words);
+        if (r == 0)
+                *ret_fd = TAKE_FD(fd);
+        return r < 0 ? fold(r) : r;
 }
 
 void runtime_read_log(const char *path, char words[RUNTIME_WORDS_MAX])
