@@ -59,6 +59,7 @@ int images_import(Cli *cli, int argc, char **argv);
 int images_remove(Cli *cli, int argc, char **argv);
 int node_info(Cli *cli, int argc, char **argv);
 int node_version(Cli *cli, int argc, char **argv);
+int stats_list(Cli *cli, int argc, char **argv);
 int run_pod(Cli *cli, int argc, char **argv);
 /* up.c */
 int up_main(int argc, char **argv);

@@ -31,6 +31,7 @@ static const CliRow cli_rows[] = {
         {"exec", "exec [--timeout SECONDS] CONTAINER -- COMMAND...", "run a command in a container and print its output", containers_exec},
         {"rm", "rm [-f] CONTAINER...", "remove containers (-f: also running ones)", containers_remove},
         {"rmp", "rmp [-f] POD...", "remove pods (-f: stop them first)", pods_remove},
+        {"stats", "stats", "show what containers use", stats_list},
         {"info", "info", "show the runtime's condition and configuration", node_info},
         {"version", "version", "show versions", node_version},
 };
