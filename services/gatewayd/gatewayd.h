@@ -13,6 +13,7 @@ typedef struct Gatewayd {
         const ConfigGatewayd *config; /* borrowed from the service */
         GrpcServer *server;           /* owned */
         Events events;
+        uint64_t containers_pause_usec; /* until then containerd is not asked for the containers of a pod: it did not answer in time */
 } Gatewayd;
 
 /* What a method may cost: how long it may take when the client names no deadline. */
