@@ -1,4 +1,5 @@
 """What critest runs against: the suite or a peer on a test host, with all registries mapped to one on loopback."""
+import glob
 import os
 import re
 import subprocess
@@ -19,6 +20,14 @@ def on_a_host(variable, scratch, arguments):
     os.chmod(scratch, 0o755)
     return subprocess.run([os.path.join(FIXTURE, "host"), "--net", "--pid", "--", sys.argv[0], *arguments], check=False,
                           env={**os.environ, variable: scratch}).returncode
+
+
+def enter_groups():
+    """Into the cgroups of this test host, with all that is started from here: runc makes groups that have no absolute name
+    beneath those of the caller, and who is compared with another must lie where the other does."""
+    for name in glob.glob("/sys/fs/cgroup/*/cgroup.procs"):
+        with open(name, "w", encoding="ascii") as procs:
+            procs.write(str(os.getpid()))
 
 
 def mounts():
