@@ -167,10 +167,14 @@ class StaticPod:
     """A manifest, and what became of it."""
 
     def __init__(self, node, name, spec, metadata):
-        self.node, self.kubelet, self.client, self.given = node, node.kubelet, node.client, name
+        self.node, self.kubelet, self.given = node, node.kubelet, name
         self.name = "%s-%s" % (name, NODE_NAME)
         self.path = os.path.join(self.kubelet.manifests, name + ".json")
         self.metadata, self.spec = {"name": name, **metadata}, spec
+
+    @property
+    def client(self):
+        return self.node.client
 
     def write(self):
         """The manifest as it is now; the kubelet reads it whole or not at all."""
@@ -313,6 +317,11 @@ class KubeletNode(Node):
             return error.code() != grpc.StatusCode.UNIMPLEMENTED
         return True
 
+    def start_suite(self):
+        """Starts the suite again; the test's own connection does not outlive the old one."""
+        self.client.close()
+        self.start()
+
     def folder(self):
         """A directory of the test's own on the host."""
         path = os.path.join(self.host, self.mine.name)
@@ -377,8 +386,8 @@ def settled(node):
     return before
 
 
-def run_all(images=("testbox:latest", "busybox:latest"), settings=None, workers=6, before=None, after=None):
-    """before(node) comes before the suite's start, after(node) after everything."""
+def run_all(images=("testbox:latest", "busybox:latest"), settings=None, workers=6, before=None, after=None, restarts=False):
+    """restarts: tests end daemons on purpose. before(node) comes before the suite's start, after(node) after everything."""
     if not os.access(os.path.join(BIN, "kubelet"), os.X_OK):
         result("kubelet", "skip", "there is no kubelet (tests/kubelet/build)")
         return 0
@@ -399,11 +408,15 @@ def run_all(images=("testbox:latest", "busybox:latest"), settings=None, workers=
             print("--- the suite's log\n%s---" % node.suite.log_text()[-6000:], file=sys.stderr, flush=True)
             return 1
         chosen = [t for t in tests if not sys.argv[1:] or t.__name__.replace("_", "-") in sys.argv[1:]]
-        was = settled(node)
+        was, known = settled(node), node.suite.daemons()
         with concurrent.futures.ThreadPoolExecutor(workers) as pool:
             outcomes += pool.map(lambda t: run_scoped(node, t), [t for t in chosen if t not in not_alongside])
         for function in [t for t in chosen if t in not_alongside]:
             outcomes.append(run_scoped(node, function))
+        now = node.suite.daemons()
+        ended = sorted(n for n in known if n not in now or (now[n] != known[n] and not restarts))
+        outcomes.append("not ok" if ended else "ok")
+        result("daemons", outcomes[-1], "ended while they worked: %s" % ", ".join(ended) if ended else "")
         empty = node.wait_empty()
         left = ["%s/%s" % (s.metadata.name, s.metadata.attempt) for s in node.client.ListPodSandbox().items]
         outcomes.append("ok" if empty else "not ok")

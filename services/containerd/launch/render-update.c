@@ -64,9 +64,10 @@ static int render_update_memory(const Render *render, const Runtime__V1__LinuxCo
         return render->facts->has_memory_swap ? r | render_update_integer(memory, "swap", next_swap) : r;
 }
 
-static int render_update_hugepages(const Runtime__V1__LinuxContainerResources *asked, json_t *hugepages)
+/* As when a container is made: a kubelet repeats its limits on huge pages with every update, also where there is no controller. */
+static int render_update_hugepages(const Render *render, const Runtime__V1__LinuxContainerResources *asked, json_t *hugepages)
 {
-        for (size_t i = 0; i < asked->n_hugepage_limits; i++) {
+        for (size_t i = 0; render->facts->has_hugepages && i < asked->n_hugepage_limits; i++) {
                 const Runtime__V1__HugepageLimit *limit = asked->hugepage_limits[i];
                 json_t *row = json_pack("{s:s,s:I}", "pageSize", limit->page_size, "limit",
                                         (json_int_t)MIN2(limit->limit, (uint64_t)INT64_MAX));
@@ -110,7 +111,7 @@ int render_update(Render *render, const Runtime__V1__LinuxContainerResources *as
                     render_update_integer(cpu, "quota", render_quota(render, asked->cpu_quota)) |
                     render_update_integer(cpu, "period", asked->cpu_period) | render_update_string(cpu, "cpus", asked->cpuset_cpus) |
                     render_update_string(cpu, "mems", asked->cpuset_mems) | render_update_memory(render, asked, memory) |
-                    render_update_hugepages(asked, hugepages);
+                    render_update_hugepages(render, asked, hugepages);
                 r = r ? -ENOMEM : render_update_unified(render, asked, limits);
         }
         if (r) {

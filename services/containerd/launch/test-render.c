@@ -550,6 +550,11 @@ static void test_update(void)
         facts.has_unified = false;
         assert_eq_int(render_update(&render, &asked, "{}", 2, &json), RENDER_E_REFUSED);
         assert_true(strstr(render.text, "memory.high") != NULL);
+
+        /* What a kubelet repeats on a node without the controller. */
+        facts.has_hugepages = false;
+        asked.n_unified = 0;
+        assert_update(&asked, "{}", LIMITS_NONE);
 }
 
 /* The limit on both follows the one on memory. */
