@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "lib/strings.h"
+#include <strings.h>
 
 #define DIGITS "0123456789"
 #define LOWER "abcdefghijklmnopqrstuvwxyz"
@@ -154,6 +155,22 @@ void reference_format_tag(const Reference *reference, char to[REFERENCE_MAX])
 void reference_format_digest(const Reference *reference, const char *digest, char to[REFERENCE_MAX])
 {
         (void)snprintf(to, REFERENCE_MAX, "%s/%s@%s", reference->registry, reference->repository, digest);
+}
+
+bool reference_is_of_server(const Reference *reference, const char *server_address)
+{
+        static const char *const hub[] = {"docker.io", "index.docker.io", "registry-1.docker.io"};
+        const char *scheme = strstr(server_address, "://");
+        const char *host = scheme ? scheme + 3 : server_address;
+        size_t n = strcspn(host, "/");
+        if (str_is_empty(server_address))
+                return true;
+        if (strlen(reference->registry) == n && strncasecmp(reference->registry, host, n) == 0)
+                return true;
+        for (size_t i = 0; i < ARRAY_SIZE(hub) && str_equal(reference->registry, hub[0]); i++)
+                if (strlen(hub[i]) == n && strncasecmp(hub[i], host, n) == 0)
+                        return true;
+        return false;
 }
 
 void reference_format(const Reference *reference, char to[REFERENCE_MAX])

@@ -20,6 +20,8 @@ enum { REFERENCE_E_INVALID = 1 };
 
 /* 0 or REFERENCE_E_INVALID; ret_why says what is wrong, for people. With neither tag nor digest the tag is "latest". */
 int reference_parse(Reference *ret, const char *text, const char **ret_why);
+/* The registry is the one of an AuthConfig's server_address: host[:port], perhaps as a URL; "" is any. */
+bool reference_is_of_server(const Reference *reference, const char *server_address);
 /* The canonical name: "registry/repository@sha256:…" where it names a digest, else "registry/repository:tag". */
 void reference_format(const Reference *reference, char to[REFERENCE_MAX]);
 void reference_format_tag(const Reference *reference, char to[REFERENCE_MAX]);

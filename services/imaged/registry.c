@@ -88,6 +88,9 @@ static char *registry_basic(const char *user, const char *password)
 static int registry_set_credentials(Registry *registry, const Runtime__V1__AuthConfig *auth, const char **ret_why)
 {
         registry->credentials = NULL;
+        /* What is for one registry is not shown to another. */
+        if (auth && !reference_is_of_server(&registry->reference, auth->server_address))
+                auth = NULL;
         if (auth && !str_is_empty(auth->identity_token)) {
                 *ret_why = "its AuthConfig has an identity_token, which is not supported; use username and password, or registry_token";
                 return REGISTRY_E_CREDENTIALS;

@@ -5,6 +5,34 @@
 
 #define DIGEST "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
+static void test_server(void)
+{
+        static const struct {
+                const char *image, *server;
+                bool is_it;
+        } rows[] = {
+                {"busybox", "", true},
+                {"busybox", "docker.io", true},
+                {"busybox", "https://index.docker.io/v1/", true},
+                {"busybox", "https://quay.io", false},
+                {"quay.io/a/b", "quay.io", true},
+                {"quay.io/a/b", "https://QUAY.io/v2/", true},
+                {"quay.io/a/b", "docker.io", false},
+                {"quay.io/a/b", "quay.io.evil.example", false},
+                {"quay.io/a/b", "evil.example/quay.io", false},
+                {"quay.io/a/b", "quay.io:443", false},
+                {"localhost:5000/a", "http://localhost:5000", true},
+                {"localhost:5000/a", "localhost", false},
+        };
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+                Reference reference;
+                const char *why = NULL;
+                assert_ok(reference_parse(&reference, rows[i].image, &why));
+                if (reference_is_of_server(&reference, rows[i].server) != rows[i].is_it)
+                        test_fail("%s and %s", rows[i].image, rows[i].server);
+        }
+}
+
 int main(void)
 {
         static const struct {
@@ -55,5 +83,6 @@ int main(void)
         assert_false(reference_is_id("sha256:", id));
         assert_false(reference_is_id("busybox", id));
         assert_false(reference_is_id(DIGEST "0", id));
+        TEST_RUN(test_server);
         return 0;
 }

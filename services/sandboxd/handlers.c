@@ -3,6 +3,7 @@
 
 #include "ipc/edges/gatewayd-sandboxd.pb-c.h"
 #include "lib/error.h"
+#include "lib/log.h"
 
 /* A second request for a key that exists: the same configuration joins or is done already, another one waits for the older
  * attempt to be undone, or is told what is in its way. */
@@ -103,6 +104,10 @@ int on_network_status(void *userdata, Frame *frame)
 /* The pod CIDR is the CNI plugins' affair: the kubelet's message is taken and changes nothing (as CRI-O does). */
 int on_update_runtime_config(void *userdata, Frame *frame)
 {
+        const Runtime__V1__UpdateRuntimeConfigRequest *request = container_of(frame->message, Runtime__V1__UpdateRuntimeConfigRequest, base);
+        const Runtime__V1__NetworkConfig *network = request->runtime_config ? request->runtime_config->network_config : NULL;
+        if (network && *network->pod_cidr)
+                log_info("the pod CIDR is %.200s, says the kubelet; the CNI configuration decides", network->pod_cidr);
         Runtime__V1__UpdateRuntimeConfigResponse response = RUNTIME__V1__UPDATE_RUNTIME_CONFIG_RESPONSE__INIT;
         return fold(reply_send(frame_reply_to(frame), &response.base, NULL, 0));
 }

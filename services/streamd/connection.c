@@ -15,6 +15,9 @@
 #include <stdio.h>
 #include <sys/socket.h>
 
+/* How often a client that is not read is looked after. */
+#define CONNECTION_LOOK_SECONDS 2
+
 Channel *connection_owner(const Connection *connection)
 {
         return service_channel(connection->streamd->service, connection->handshake.verb == HANDSHAKE_PORT_FORWARD
@@ -28,7 +31,7 @@ Connection *connection_free(Connection *connection)
                 return NULL;
 
         Streamd *streamd = connection->streamd;
-        struct event *events[] = {connection->read_event, connection->write_event, connection->closed_event,
+        struct event *events[] = {connection->read_event, connection->write_event, connection->look_timer,
                                   connection->timer};
         if (connection->state == CONNECTION_OPENING)
                 channel_cancel(connection_owner(connection), connection->request_id);
@@ -340,6 +343,26 @@ static int connection_advance(Connection *connection)
         return r ? fold(r) : 0;
 }
 
+static int connection_set_look(Connection *connection)
+{
+        const struct timeval time = {.tv_sec = CONNECTION_LOOK_SECONDS};
+
+        return event_add(connection->look_timer, &time) < 0 ? error_origin(-ENOMEM) : 0;
+}
+
+/* The client is not read, so its end is not seen in what it sends. (Nor is it in the state while bytes that it wrote before are still
+ * at its side; keep-alive sees that, later.) */
+static void connection_on_look(evutil_socket_t fd, short what, void *userdata)
+{
+        Connection *connection = userdata;
+        struct tcp_info info = {0};
+        socklen_t size = sizeof(info);
+
+        if (getsockopt(connection->fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0 || info.tcpi_state != TCP_ESTABLISHED)
+                connection->dead = true;
+        connection_settle(connection, 0);
+}
+
 static int connection_update(Connection *connection)
 {
         size_t n_out = byte_queue_length(&connection->out);
@@ -360,9 +383,9 @@ static int connection_update(Connection *connection)
                 forward_set_reading(connection->forward, !choked);
         connection->choked = choked;
         if ((reads ? event_add(connection->read_event, NULL) : event_del(connection->read_event)) < 0 ||
-            (reads ? event_del(connection->closed_event) : event_add(connection->closed_event, NULL)) < 0)
+            (reads && event_del(connection->look_timer) < 0))
                 return error_origin(-ENOMEM);
-        return 0;
+        return reads || event_pending(connection->look_timer, EV_TIMEOUT, NULL) ? 0 : connection_set_look(connection);
 }
 
 void connection_settle(Connection *connection, int r)
@@ -384,9 +407,7 @@ static void connection_on_event(evutil_socket_t fd, short what, void *userdata)
         Connection *connection = userdata;
         int r = 0;
 
-        if (what & EV_CLOSED)
-                connection->dead = true;
-        else if (what & EV_READ)
+        if (what & EV_READ)
                 r = connection_on_readable(connection);
         else if (what & EV_TIMEOUT)
                 r = connection_on_timer(connection);
@@ -398,7 +419,17 @@ int connection_new(Streamd *streamd, int fd)
 {
         struct event_base *loop = service_loop(streamd->service);
         Connection *connection = calloc(1, sizeof(*connection));
-        int yes = 1;
+        const struct {
+                int level, name, value;
+        } options[] = {
+                /* Keystrokes go at once. */
+                {IPPROTO_TCP, TCP_NODELAY, 1},
+                /* A client whose machine is gone is noticed after two minutes. */
+                {SOL_SOCKET, SO_KEEPALIVE, 1},
+                {IPPROTO_TCP, TCP_KEEPIDLE, 60},
+                {IPPROTO_TCP, TCP_KEEPINTVL, 20},
+                {IPPROTO_TCP, TCP_KEEPCNT, 3},
+        };
 
         if (!connection) {
                 (void)close(fd);
@@ -408,14 +439,13 @@ int connection_new(Streamd *streamd, int fd)
         connection->fd = fd;
         list_append(&streamd->connections, &connection->link);
         streamd->n_connections++;
-        /* Keystrokes go at once; a client whose machine is gone is noticed, in its time. Neither is worth failing for. */
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
-        (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &yes, sizeof(yes));
+        for (size_t i = 0; i < ARRAY_SIZE(options); i++) /* none is worth failing for */
+                (void)setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof(options[i].value));
         connection->read_event = event_new(loop, fd, EV_READ | EV_PERSIST, connection_on_event, connection);
         connection->write_event = event_new(loop, fd, EV_WRITE, connection_on_event, connection);
-        connection->closed_event = event_new(loop, fd, EV_CLOSED, connection_on_event, connection);
+        connection->look_timer = event_new(loop, -1, EV_TIMEOUT, connection_on_look, connection);
         connection->timer = event_new(loop, -1, EV_TIMEOUT, connection_on_event, connection);
-        if (!connection->read_event || !connection->write_event || !connection->closed_event || !connection->timer ||
+        if (!connection->read_event || !connection->write_event || !connection->look_timer || !connection->timer ||
             event_add(connection->read_event, NULL) < 0 || connection_set_timer(connection, STREAMD_HEAD_USEC) < 0) {
                 (void)connection_free(connection);
                 return error_origin(-ENOMEM);

@@ -25,8 +25,8 @@ typedef struct Connection {
         Handshake handshake;
         uint32_t request_id;                     /* under way on the owner's edge, while OPENING */
         struct event *read_event, *write_event;  /* owned */
-        struct event *closed_event;              /* owned; armed while the client is not read, to see it leave */
         struct event *timer;                     /* owned */
+        struct event *look_timer;                /* owned; runs while the client is not read, to see it leave */
         uint64_t traffic_usec;                   /* when bytes last moved */
         ByteQueue in;                            /* the head, as far as it came */
         ByteQueue out;
