@@ -437,7 +437,7 @@ SET(shim);
 const RuleSet *const rule_sets[POLICY_N][RULE_SETS_MAX] = {
         [POLICY_LINKD] = SETS(&set_loop, &set_wiring),
         [POLICY_GATEWAYD] = SETS(&set_loop, &set_listener),
-        [POLICY_STREAMD] = SETS(&set_loop, &set_listener, &set_pipes),
+        [POLICY_STREAMD] = SETS(&set_loop, &set_listener),
         [POLICY_IMAGED] = SETS(&set_loop, &set_files, &set_pipes),
         [POLICY_IMAGED_FETCH] = SETS(&set_loop, &set_network, &set_pipes, &set_fork, &set_restrict),
         [POLICY_IMAGED_PARSE] = SETS(&set_loop, &set_fork, &set_restrict),

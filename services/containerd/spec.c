@@ -60,19 +60,6 @@ int spec_refuse_memory(SpecBuild *build)
                            build->input->request->config->metadata->name);
 }
 
-/* What a part of this runtime does not do yet is refused by name; ignoring it would start something else than was asked. */
-static int spec_check_unsupported(const SpecInput *input, Failure *failure)
-{
-        const Runtime__V1__ContainerConfig *config = input->request->config;
-
-        if (config->n_cdi_devices > 0)
-                return failure_set(failure, GRPC_STATUS_UNIMPLEMENTED,
-                                   "container \"%.80s\": CDI device %.200s: CDI devices are not supported yet; remove it or "
-                                   "name the device nodes",
-                                   config->metadata->name, config->cdi_devices[0]->name);
-        return 0;
-}
-
 static int spec_check_namespaces(const SpecInput *input, Failure *failure)
 {
         const Runtime__V1__NamespaceOption *options = spec_namespace_options(input);
@@ -199,7 +186,7 @@ int spec_check_request(const SpecInput *input, Failure *failure)
                 r = spec_check_security(input, failure);
         if (r == 0)
                 r = spec_check_resources(input, failure);
-        return r ? r : spec_check_unsupported(input, failure);
+        return r;
 }
 
 /* What is joined: never more than the pod has. The modes were checked. */
@@ -246,6 +233,12 @@ int spec_compose(const SpecInput *input, DecodeArena *arena, RuntimeSpec **ret, 
         if (!(input->pod_namespaces & PERMIT_FLAG_HOST_NETWORK))
                 build.spec->hostname = input->pod->hostname;
         spec_build_namespaces(&build);
+        const Runtime__V1__ContainerConfig *config = input->request->config;
+        build.spec->cdi_devices = arena_array(arena, config->n_cdi_devices, sizeof(char *));
+        if (!build.spec->cdi_devices)
+                return spec_refuse_memory(&build);
+        for (; build.spec->n_cdi_devices < config->n_cdi_devices; build.spec->n_cdi_devices++)
+                build.spec->cdi_devices[build.spec->n_cdi_devices] = config->cdi_devices[build.spec->n_cdi_devices]->name;
 
         r = spec_build_user(&build);
         if (r == 0)

@@ -37,11 +37,17 @@ static int fuzz_host_source(void *userdata, const char *path, uint32_t flags, ui
         return 0;
 }
 
+static int fuzz_host_cdi_files(void *userdata, RenderCdiCallback callback, void *callback_userdata)
+{
+        return 0;
+}
+
 static const RenderHost fuzz_host = {
         .profile = fuzz_host_profile,
         .target = fuzz_host_target,
         .devices = fuzz_host_devices,
         .source = fuzz_host_source,
+        .cdi_files = fuzz_host_cdi_files,
 };
 static const ConfigCommon fuzz_common = {.state_dir = "/s", .runtime_dir = "/r"};
 static const ConfigContainerd fuzz_config = {.seccomp_dir = "/p"};

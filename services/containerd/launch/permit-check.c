@@ -402,6 +402,19 @@ static int permit_check_devices(PermitCheck *check)
         return 0;
 }
 
+static int permit_check_cdi(PermitCheck *check)
+{
+        const Runtime__V1__ContainerConfig *config = check->request->config;
+        for (size_t i = 0; i < check->spec->n_cdi_devices; i++) {
+                bool found = false;
+                for (size_t k = 0; k < config->n_cdi_devices && !found; k++)
+                        found = str_equal(check->spec->cdi_devices[i], config->cdi_devices[k]->name);
+                if (!found)
+                        return permit_check_refuse(check, "cdi_devices %.200s: not in the request", check->spec->cdi_devices[i]);
+        }
+        return 0;
+}
+
 /* A file of the unified hierarchy is named, never a path. */
 static bool permit_check_unified_key_is_valid(const char *key)
 {
@@ -467,6 +480,8 @@ int permit_check_create(PermitCheck *check)
                 r = permit_check_mounts(check);
         if (r == 0)
                 r = permit_check_devices(check);
+        if (r == 0)
+                r = permit_check_cdi(check);
         if (r == 0)
                 r = permit_check_seccomp(check);
         if (r == 0)

@@ -13,6 +13,7 @@ enum {
         RENDER_ASK_RECORD,      /* a container's id; answer: its exit record's file */
         RENDER_ASK_DEVICES,     /* a path; answers: one frame per device node there or below, then one without */
         RENDER_ASK_SOURCE,      /* a path, SOURCE_* flags (runtime/source.h), a number; answer: where it really is */
+        RENDER_ASK_CDI,         /* answers: one frame per file of /etc/cdi and /var/run/cdi, with the open file, then one without */
         RENDER_ASK_DONE,        /* outcome and text; no answer */
 };
 
@@ -31,6 +32,7 @@ typedef struct RenderAsk {
 
 typedef struct RenderAnswer {
         int32_t result; /* 0 or -errno */
+        uint32_t priority; /* of a CDI file's directory */
         uint32_t type;  /* of a device: 'c' or 'b', else 0 */
         uint32_t major, minor, mode, uid, gid;
         char path[RENDER_PATH_MAX];

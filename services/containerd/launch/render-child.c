@@ -17,6 +17,7 @@
 #include "lib/error.h"
 #include "lib/fd.h"
 #include "policy/policy.h"
+#include "services/containerd/launch/cdi-file.h"
 #include "services/containerd/launch/launch.h"
 #include "services/containerd/launch/render-ask.h"
 #include "services/containerd/launch/render.h"
@@ -137,6 +138,40 @@ static int render_child_source(void *userdata, const char *path, uint32_t flags,
         if (r == 0)
                 memcpy(real, answer.path, RENDER_PATH_MAX);
         return r;
+}
+
+/* Of a file in the CDI directories: text NULL unless root alone may write it. */
+static int render_child_cdi_file(const RenderAnswer *answer, int fd, RenderCdiCallback callback, void *userdata)
+{
+        _cleanup_free_ char *text = NULL;
+        struct stat st;
+        if (fstat(fd, &st) < 0)
+                return -EIO;
+        if (S_ISREG(st.st_mode) && st.st_uid == 0 && (st.st_mode & 022) == 0 && st.st_size <= CDI_FILE_BYTES_MAX) {
+                text = calloc(1, (size_t)st.st_size + 1);
+                if (!text)
+                        return -ENOMEM;
+                if (fd_pread_full(fd, text, (size_t)st.st_size, 0) < 0)
+                        return -EIO;
+        }
+        return callback(userdata, answer->path, answer->priority, text, (size_t)st.st_size);
+}
+
+static int render_child_cdi_files(void *userdata, RenderCdiCallback callback, void *callback_userdata)
+{
+        const RenderChild *child = userdata;
+        RenderAnswer answer;
+        int failed = 0;
+        int r = render_child_ask(child->ask_fd, RENDER_ASK_CDI, "");
+        while (r == 0) {
+                _cleanup_fd_ int fd = -1;
+                r = render_child_hear(child->ask_fd, &answer, &fd);
+                if (r < 0 || fd < 0)
+                        break;
+                if (failed == 0)
+                        failed = render_child_cdi_file(&answer, fd, callback, callback_userdata);
+        }
+        return r < 0 ? r : failed;
 }
 
 static int render_child_read(const RenderChild *child, int fd, const char *what, uint8_t **ret, size_t *ret_n)
@@ -301,6 +336,7 @@ static int render_child_run(const RenderChild *child)
                 .target = render_child_target,
                 .devices = render_child_devices,
                 .source = render_child_source,
+                .cdi_files = render_child_cdi_files,
                 .userdata = (void *)(uintptr_t)child,
         };
         Render render = {.common = launch->common, .config = launch->config, .facts = child->facts, .host = &host};

@@ -145,8 +145,10 @@ static int render_set_string(json_t *object, const char *key, const char *value)
         return str_is_empty(value) ? 0 : json_object_set_new(object, key, json_string(value));
 }
 
-static int render_limits(const Render *render, const Bulkhead__RuntimeSpec__ResourcesSpec *limits, json_t *resources)
+static int render_limits(Render *render, const Bulkhead__RuntimeSpec__ResourcesSpec *limits, json_t *resources)
 {
+        if (limits->n_unified > 0 && !render->facts->has_unified)
+                return render_refuse(render, "unified %.80s: " RENDER_NO_UNIFIED, limits->unified[0]->key);
         json_t *cpu = json_object(), *memory = json_object(), *hugepages = json_array(), *unified = json_object();
         int r = json_object_set_new(resources, "cpu", cpu) | json_object_set_new(resources, "memory", memory) |
                 json_object_set_new(resources, "hugepageLimits", hugepages);
@@ -166,7 +168,7 @@ static int render_limits(const Render *render, const Bulkhead__RuntimeSpec__Reso
                 r |= json_object_set_new(resources, "pids", json_pack("{s:I}", "limit", (json_int_t)limits->pids_limit));
         for (size_t i = 0; i < limits->n_unified && r == 0; i++)
                 r = json_object_set_new(unified, limits->unified[i]->key, json_string(limits->unified[i]->value));
-        if (render->facts->has_unified && limits->n_unified > 0)
+        if (limits->n_unified > 0)
                 r |= json_object_set(resources, "unified", unified);
         json_decref(unified);
         return r ? -ENOMEM : 0;
@@ -294,5 +296,10 @@ int render_config(Render *render, json_t **ret)
         }
         *ret = json_pack("{s:s,s:{s:s,s:b},s:o,s:o,s:o}", "ociVersion", RENDER_OCI_VERSION, "root", "path", "rootfs", "readonly",
                          render->spec->root_readonly, "process", process, "mounts", mounts, "linux", linux_section);
-        return *ret ? 0 : -ENOMEM;
+        r = *ret ? render_cdi(render, *ret) : -ENOMEM;
+        if (r) {
+                json_decref(*ret);
+                *ret = NULL;
+        }
+        return r;
 }

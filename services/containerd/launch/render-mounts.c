@@ -80,7 +80,7 @@ static int render_bind(json_t *mounts, const MountSpec *mount, const char *sourc
 /* Of a container in a user namespace the runtime mounts with that namespace's rights, which may not walk the path, and older ones
  * cannot map owners: there it mounts from a copy. What a host path leads to is asked for once, so that what is mounted is what
  * the node's policy was asked about. */
-static int render_source(Render *render, json_t *mounts, const MountSpec *mount, const char *path, uint32_t flags)
+int render_source(Render *render, json_t *mounts, const MountSpec *mount, const char *path, uint32_t flags)
 {
         const RuntimeSpec *spec = render->spec;
         char real[RENDER_PATH_MAX], copy[CONFIG_PATH_MAX + ID_LENGTH + 48];

@@ -13,6 +13,7 @@
 
 #define RENDER_RLIMITS 16 /* RLIM_NLIMITS */
 #define RENDER_DEVICES_MAX 4096
+#define RENDER_NO_UNIFIED "the limits of this node are not in a cgroup v2 hierarchy; use the fields for cpu and memory"
 
 /* What this process has and the node gives; measured before the child confines itself. */
 typedef struct RenderFacts {
@@ -27,6 +28,8 @@ typedef struct RenderFacts {
 
 typedef int (*RenderDeviceCallback)(void *userdata, const RenderAnswer *device);
 
+typedef int (*RenderCdiCallback)(void *userdata, const char *path, uint32_t priority, const char *text, size_t n);
+
 /* The host, through the parent (render-child.c). 0 or a negative errno that goes into the refusal's text. */
 typedef struct RenderHost {
         int (*profile)(void *userdata, const char *path, char **ret_text, size_t *ret_n);
@@ -34,6 +37,8 @@ typedef struct RenderHost {
         int (*devices)(void *userdata, const char *path, RenderDeviceCallback callback, void *callback_userdata);
         /* flags: SOURCE_*; real: where the path leads. */
         int (*source)(void *userdata, const char *path, uint32_t flags, uint32_t number, char real[RENDER_PATH_MAX]);
+        /* Each file of the CDI directories; text NULL: not one to be used. priority: of its directory. */
+        int (*cdi_files)(void *userdata, RenderCdiCallback callback, void *callback_userdata);
         void *userdata;
 } RenderHost;
 
@@ -53,6 +58,9 @@ int render_config(Render *render, json_t **ret);
 /* Its parts. */
 int render_process(Render *render, const ProcessSpec *process, json_t **ret);
 int render_mounts(Render *render, json_t *mounts, const char **ret_propagation);
+/* A mount of a host path, appended to mounts. flags: SOURCE_*. */
+int render_source(Render *render, json_t *mounts, const MountSpec *mount, const char *path, uint32_t flags);
+int render_cdi(Render *render, json_t *config); /* render-cdi.c: edits of the whole, for the devices that the spec names */
 int render_linux(Render *render, const char *propagation, json_t **ret);
 int render_refuse(Render *render, const char *format, ...) _printf_(2, 3); /* RENDER_E_REFUSED */
 int render_forbid(Render *render, const char *format, ...) _printf_(2, 3); /* RENDER_E_FORBIDDEN */

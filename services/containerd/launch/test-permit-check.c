@@ -553,6 +553,27 @@ static void test_sysctls(void)
         fixture_allowed();
 }
 
+static void test_cdi(void)
+{
+        Runtime__V1__CDIDevice device = RUNTIME__V1__CDIDEVICE__INIT, *devices[] = {&device};
+        char *asked[] = {TEXT("vendor.com/gpu=0"), TEXT("vendor.com/gpu=1")};
+        device.name = asked[0];
+        f.config.cdi_devices = devices;
+        f.config.n_cdi_devices = 1;
+        fixture_allowed();
+        f.config.cdi_devices = devices;
+        f.config.n_cdi_devices = 1;
+        f.spec.cdi_devices = asked;
+        f.spec.n_cdi_devices = 1;
+        fixture_allowed();
+        f.config.cdi_devices = devices;
+        f.config.n_cdi_devices = 1;
+        f.spec.cdi_devices = asked;
+        f.spec.n_cdi_devices = 2;
+        fixture_refused("vendor.com/gpu=1");
+        fixture_init(&f);
+}
+
 static void test_resources(void)
 {
         int64_t *const asked[] = {&f.resources.cpu_period, &f.resources.cpu_quota, &f.resources.cpu_shares,
@@ -630,6 +651,7 @@ int main(void)
         TEST_RUN(test_labels);
         TEST_RUN(test_paths);
         TEST_RUN(test_sysctls);
+        TEST_RUN(test_cdi);
         TEST_RUN(test_resources);
         return 0;
 }

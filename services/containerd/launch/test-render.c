@@ -330,6 +330,12 @@ static void test_clamps(void)
         resources = json_object_get(json_object_get(json, "linux"), "resources");
         assert_eq_int(json_array_size(json_object_get(resources, "hugepageLimits")), 1);
         json_decref(json);
+        Bulkhead__RuntimeSpec__UnifiedSpec unified = BULKHEAD__RUNTIME_SPEC__UNIFIED_SPEC__INIT, *unifieds[] = {&unified};
+        unified.key = TEXT("memory.high");
+        f.resources.unified = unifieds;
+        f.resources.n_unified = 1;
+        render_refused("memory.high");
+        f.process.rlimits = limits;
         f.process.n_rlimits = 2;
         render_refused("twice");
         Bulkhead__RuntimeSpec__Rlimit other = BULKHEAD__RUNTIME_SPEC__RLIMIT__INIT, *others[] = {&other};

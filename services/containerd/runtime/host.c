@@ -2,6 +2,7 @@
 
 #include "services/containerd/runtime/host.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <fts.h>
 #include <stdio.h>
@@ -46,6 +47,36 @@ int host_open_profile(const char *directory, const char *path, int *ret_fd)
         (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
         *ret_fd = open(link, O_RDONLY | O_CLOEXEC);
         return *ret_fd < 0 ? negative_errno() : 0;
+}
+
+static int host_walk_files(const char *directory, uint32_t priority, HostFileCallback callback, void *userdata)
+{
+        char path[HOST_PATH_MAX];
+        DIR *dir = opendir(directory);
+        int r = 0;
+        if (!dir)
+                return errno == ENOENT ? 0 : negative_errno();
+        for (struct dirent *entry; r == 0 && (entry = readdir(dir));) {
+                const char *name = entry->d_name;
+                struct stat st;
+                if (name[0] == '.' || (!str_has_suffix(name, ".json") && !str_has_suffix(name, ".yaml") && !str_has_suffix(name, ".yml")) ||
+                    fstatat(dirfd(dir), name, &st, 0) < 0 || !S_ISREG(st.st_mode))
+                        continue;
+                _cleanup_fd_ int fd = openat(dirfd(dir), name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+                (void)snprintf(path, sizeof(path), "%s/%s", directory, name);
+                r = fd < 0 ? negative_errno() : callback(userdata, path, priority, fd);
+        }
+        (void)closedir(dir);
+        return r;
+}
+
+int host_walk_cdi(HostFileCallback callback, void *userdata)
+{
+        static const char *const directories[] = {"/etc/cdi", "/var/run/cdi"}; /* the CDI specification's; the later one wins */
+        int r = 0;
+        for (size_t i = 0; i < ARRAY_SIZE(directories) && r == 0; i++)
+                r = host_walk_files(directories[i], (uint32_t)i, callback, userdata);
+        return r;
 }
 
 int host_walk_devices(char *path, HostDeviceCallback callback, void *userdata)

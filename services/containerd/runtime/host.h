@@ -10,6 +10,11 @@
  * -errno; -EXDEV: it lies elsewhere; -EINVAL: not a regular file, or not absolute. Whose it is, is for the caller to judge. */
 int host_open_profile(const char *directory, const char *path, int *ret_fd);
 
+/* Calls back for each file (.json, .yaml, .yml) of the directories in which CDI files lie, opened for reading; the fd is ours. A
+ * directory that does not exist has none. 0 or -errno; stops at the first negative return. */
+typedef int (*HostFileCallback)(void *userdata, const char *path, uint32_t priority, int fd);
+int host_walk_cdi(HostFileCallback callback, void *userdata);
+
 /* Calls back for each device node at path or below it, on that file system: pts, shm and mqueue of /dev are others. Stops at the
  * first negative return. */
 typedef int (*HostDeviceCallback)(void *userdata, const char *path, const struct stat *st);

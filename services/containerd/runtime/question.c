@@ -22,6 +22,12 @@ static int question_reply_device(void *userdata, const char *path, const struct 
         return str_copy(answer.path, sizeof(answer.path), path) ? question_reply(*(int *)userdata, RENDER_ASK_DEVICES, &answer, -1) : 0;
 }
 
+static int question_reply_file(void *userdata, const char *path, uint32_t priority, int fd)
+{
+        RenderAnswer answer = {.priority = priority};
+        return str_copy(answer.path, sizeof(answer.path), path) ? question_reply(*(int *)userdata, RENDER_ASK_CDI, &answer, fd) : 0;
+}
+
 /* What it can have done here, the config.json that
  * it writes could have the runtime do as well: it sees device numbers, a profile of the operator's, the exit record of a
  * container; it has a directory made, or a copy of a host path put where the runtime can mount it from, with the owners of this
@@ -44,6 +50,9 @@ int question_answer(const ConfigCommon *common, const ConfigContainerd *config, 
                 break;
         case RENDER_ASK_DEVICES:
                 answer.result = host_walk_devices(ask->text, question_reply_device, &ask_fd);
+                break;
+        case RENDER_ASK_CDI:
+                answer.result = host_walk_cdi(question_reply_file, &ask_fd);
                 break;
         case RENDER_ASK_SOURCE:
                 memcpy(answer.path, ask->text, sizeof(ask->text));
