@@ -112,10 +112,10 @@ const PolicyRow policy_rows[POLICY_N] = {
         },
         [POLICY_SANDBOXD] = {
                 .name = "sandboxd",
-                BRAIN(SANDBOXD, 2048, 512),
+                BRAIN(SANDBOXD, 4096, 512),
                 .landlock = POLICY_LANDLOCK_STATE,
                 .directories = {{POLICY_PLACE_STATE, ""}},
-                .why = "Sees its database, nothing else.",
+                .why = "Sees its database, nothing else; holds the counters of each pod, up to seven fds.",
         },
         [POLICY_SANDBOXD_SETUP] = {
                 .name = "sandboxd-setup",

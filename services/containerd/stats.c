@@ -12,6 +12,7 @@
 
 #define STATS_OPEN_TIMEOUT_USEC (30 * USEC_PER_SEC)
 #define STATS_OPEN_AGAIN_USEC (5 * USEC_PER_SEC)
+#define STATS_FDS_MAX 10000 /* of the 16384 of our policy row: a container has a pidfd and a socket besides */
 
 static int stats_open(Container *container, uint32_t first, uint32_t end);
 
@@ -103,6 +104,12 @@ static int stats_open(Container *container, uint32_t first, uint32_t end)
         return r < 0 ? fold(r) : 0;
 }
 
+/* With more containers than a node can have, some have no numbers rather than that we run out of fds. */
+static bool stats_has_room(const Container *container, uint32_t end)
+{
+        return container->containerd->containers.n * end <= STATS_FDS_MAX;
+}
+
 int stats_begin(Container *container, bool is_new)
 {
         int r = stats_new(container);
@@ -116,7 +123,10 @@ int stats_begin(Container *container, bool is_new)
         }
         if (container->stats->call || container->stats->files.fds[CGROUP_FILE_CPU_STAT] >= 0)
                 return 0;
-        r = stats_open(container, 0, container->containerd->wants_metrics ? CGROUP_FILE_N : CGROUP_FILE_STATS_N);
+        if (container->containerd->wants_metrics && stats_has_room(container, CGROUP_FILE_N))
+                r = stats_open(container, 0, CGROUP_FILE_N);
+        else if (stats_has_room(container, CGROUP_FILE_STATS_N))
+                r = stats_open(container, 0, CGROUP_FILE_STATS_N);
         return r < 0 ? fold(r) : 0;
 }
 
@@ -127,7 +137,7 @@ static int stats_mend(Container *container)
         bool has_files = stats && stats->files.fds[CGROUP_FILE_CPU_STAT] >= 0;
 
         if (!stats_is_alive(container) || container->attach || (stats && stats->call) ||
-            (has_files && (stats->has_metrics || !container->containerd->wants_metrics)))
+            (has_files && (stats->has_metrics || !container->containerd->wants_metrics || !stats_has_room(container, CGROUP_FILE_N))))
                 return 0;
         if (!has_files && stats && clock_monotonic_usec() < stats->opened_usec + STATS_OPEN_AGAIN_USEC)
                 return 0;

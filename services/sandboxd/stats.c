@@ -19,6 +19,7 @@
 
 #define STATS_OPEN_TIMEOUT (30 * USEC_PER_SEC)
 #define STATS_OPEN_AGAIN (1 * USEC_PER_SEC) /* the cgroup may be made with the first container */
+#define STATS_FDS_MAX 3000 /* of the 4096 of our policy row */
 #define STATS_CONTAINERD_TIMEOUT (5 * USEC_PER_SEC)
 #define STATS_PAGE_CONTAINERS 48 /* of metrics, in one message: each has some 600 elements, of DECODE_ELEMENTS_MAX */
 #define STATS_METRICS_BYTES (32 * 1024 * 1024)
@@ -68,11 +69,22 @@ static int stats_on_opened(void *userdata, const Answer *answer)
         return 0;
 }
 
+/* With more pods than a node can have, some have no numbers rather than that we run out of fds. */
+static bool stats_has_room(const Sandboxd *sandboxd)
+{
+        size_t n = 0;
+        list_for_each(i, &sandboxd->pods)
+                n += CGROUP_FILE_POD_N + 1;
+        return n <= STATS_FDS_MAX;
+}
+
 static int stats_open(Pod *pod)
 {
         SetupUsage verb = {.permit = pod->permit};
 
         pod->stats->opened_usec = clock_monotonic_usec();
+        if (!stats_has_room(pod->sandboxd))
+                return 0;
         return fold(channel_call_flat(sandboxd_setup(pod->sandboxd), ROW_SANDBOXD_SETUP_SETUP_USAGE, &verb, NULL, 0,
                                       pod->stats->opened_usec + STATS_OPEN_TIMEOUT, stats_on_opened, pod, &pod->stats->call));
 }

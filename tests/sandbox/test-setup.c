@@ -398,6 +398,79 @@ static void test_kill(void)
         }
 }
 
+/* Asks with this permit; the answer's code. ret_fds by CgroupFile, -1 where there is none. */
+static uint32_t usage_of(const Permit *permit, int ret_fds[CGROUP_FILE_NET_DEV + 1])
+{
+        SetupUsage usage = {.permit = *permit};
+        StageAnswer answer;
+
+        for (size_t i = 0; i <= CGROUP_FILE_NET_DEV; i++)
+                ret_fds[i] = -1;
+        stage_call(&hand, ROW_SANDBOXD_SETUP_SETUP_USAGE, &usage, NULL, 0, &answer);
+        uint32_t code = answer.code;
+        if (code == 0) {
+                CgroupFiles files;
+                memcpy(&files, answer.frame.payload, sizeof(files));
+                for (uint32_t i = 0; i < files.n; i++)
+                        ret_fds[files.files[i]] = wire_frame_take_fd(&answer.frame, i);
+        } else {
+                printf("# %s\n", answer.text);
+        }
+        stage_answer_done(&answer);
+        return code;
+}
+
+static bool file_has(int fd, const char *text)
+{
+        char content[4096];
+        ssize_t n = pread(fd, content, sizeof(content) - 1, 0);
+
+        assert_true(n > 0);
+        content[n] = '\0';
+        return strstr(content, text) != NULL;
+}
+
+/* The counters are the pod's, for as long as they are open; the cgroup is the one that was sealed. */
+static void test_usage(void)
+{
+        const char *root = access("/sys/fs/cgroup/unified", F_OK) == 0 ? "/sys/fs/cgroup/unified" : "/sys/fs/cgroup";
+        int fds[CGROUP_FILE_NET_DEV + 1];
+        Permit permit;
+        SetupMade made;
+
+        stage_permit(&stage, &permit, id_a, 0, NULL, 0);
+        assert_eq_int(make_send(make_new(id_a, 0), &made, NULL, NULL), 0);
+        assert_eq_int(usage_of(&permit, fds), 0);
+        assert_true(fds[CGROUP_FILE_NET_DEV] >= 0);
+        assert_true(fds[CGROUP_FILE_CPU_STAT] < 0); /* no parent was sealed, so there is no group that is the pod's */
+        assert_true(file_has(fds[CGROUP_FILE_NET_DEV], "lo:"));
+        assert_false(file_has(fds[CGROUP_FILE_NET_DEV], "seen0:"));
+        assert_ok(stage_run("nsenter --net=/run/netns/%sbh-%s ip link add seen0 type veth peer name seen1", stage.config.instance, id_a));
+        assert_true(file_has(fds[CGROUP_FILE_NET_DEV], "seen0:")); /* the same fd, in the pod's namespace */
+        close(fds[CGROUP_FILE_NET_DEV]);
+
+        /* A sealed parent: its group. Changed behind the seal: nothing. */
+        assert_ok(stage_run("mkdir %s/bulkhead-test-usage", root));
+        (void)snprintf(permit.cgroup_parent, sizeof(permit.cgroup_parent), "/bulkhead-test-usage");
+        assert_eq_int(usage_of(&permit, fds), GRPC_STATUS_PERMISSION_DENIED);
+        permit_seal(&permit, "", 0, stage.key);
+        assert_eq_int(usage_of(&permit, fds), 0);
+        assert_true(file_has(fds[CGROUP_FILE_CPU_STAT], "usage_usec"));
+        for (size_t i = 0; i <= CGROUP_FILE_NET_DEV; i++)
+                fds[i] = fd_close(fds[i]);
+        assert_ok(stage_run("rmdir %s/bulkhead-test-usage", root));
+        assert_eq_int(pod_remove(id_a), 0);
+
+        /* With the host's network there are no counters of the pod's; nor when the pod is gone. */
+        assert_eq_int(usage_of(&permit, fds), 0);
+        assert_true(fds[CGROUP_FILE_NET_DEV] < 0);
+        stage_permit(&stage, &permit, id_b, PERMIT_FLAG_HOST_NETWORK, NULL, 0);
+        assert_eq_int(make_send(make_new(id_b, PERMIT_FLAG_HOST_NETWORK), &made, NULL, NULL), 0);
+        assert_eq_int(usage_of(&permit, fds), 0);
+        assert_true(fds[CGROUP_FILE_NET_DEV] < 0);
+        assert_eq_int(pod_remove(id_b), 0);
+}
+
 int main(int argc, char **argv)
 {
         if (argc != 3 || geteuid() != 0)
@@ -407,9 +480,9 @@ int main(int argc, char **argv)
         start();
         char *before = stage_snapshot(&stage);
         static void (*const tests[])(void) = {test_plain_pod, test_host_modes, test_shared_pid, test_user_namespace,
-                                              test_refusals,  test_list,       test_kill};
+                                              test_refusals,  test_list,       test_kill,       test_usage};
         static const char *const names[] = {"plain-pod", "host-modes", "shared-pid", "user-namespace",
-                                            "refusals",  "list",       "kill"};
+                                            "refusals",  "list",       "kill",       "usage"};
         for (size_t i = 0; i < ARRAY_SIZE(tests); i++) {
                 tests[i]();
                 usleep(100000);
