@@ -46,12 +46,16 @@ const char *table_age(char to[32], int64_t nsec);
 /* "12.3MB"; into a buffer of 32 bytes. */
 const char *table_bytes(char to[32], uint64_t bytes);
 
+/* stream.c: speaks what the URL of an exec or attach serves, with our standard streams, until it ends. The exit code. */
+int stream_run(const char *url, bool has_stdin, bool tty);
+
 /* The commands, by file. */
 int pods_list(Cli *cli, int argc, char **argv);
 int pods_remove(Cli *cli, int argc, char **argv);
 int containers_list(Cli *cli, int argc, char **argv);
 int containers_remove(Cli *cli, int argc, char **argv);
 int containers_exec(Cli *cli, int argc, char **argv);
+int containers_attach(Cli *cli, int argc, char **argv);
 int containers_logs(Cli *cli, int argc, char **argv);
 int images_list(Cli *cli, int argc, char **argv);
 int images_pull(Cli *cli, int argc, char **argv);

@@ -100,29 +100,42 @@ int containers_remove(Cli *cli, int argc, char **argv)
         return code;
 }
 
-int containers_exec(Cli *cli, int argc, char **argv)
+/* "-i", "-t", "-it", "-ti"; false for anything else. */
+static bool containers_stream_option(const char *word, bool *has_stdin, bool *tty)
 {
-        uint64_t timeout = 0;
-        int i = 1;
-        if (i < argc && str_equal(argv[i], "-s"))
-                i++;
-        if (i + 1 < argc && str_equal(argv[i], "--timeout")) {
-                if (!u64_parse(argv[i + 1], 86400, &timeout))
-                        return 2;
-                i += 2;
-        }
-        if (i >= argc)
-                return 2;
-        Runtime__V1__ExecSyncRequest request = RUNTIME__V1__EXEC_SYNC_REQUEST__INIT;
-        request.container_id = argv[i++];
-        if (i < argc && str_equal(argv[i], "--"))
-                i++;
-        if (i >= argc)
-                return 2;
-        request.n_cmd = (size_t)(argc - i);
-        request.cmd = argv + i;
-        request.timeout = (int64_t)timeout;
+        if (word[0] != '-' || word[1] == '\0' || strspn(word + 1, "it") != strlen(word + 1))
+                return false;
+        *has_stdin |= strchr(word, 'i') != NULL;
+        *tty |= strchr(word, 't') != NULL;
+        return true;
+}
+
+static int containers_exec_stream(Cli *cli, const char *id, char **cmd, size_t n_cmd, bool has_stdin, bool tty)
+{
+        Runtime__V1__ExecRequest request = RUNTIME__V1__EXEC_REQUEST__INIT;
         ProtobufCMessage *message;
+
+        request.container_id = (char *)(uintptr_t)id;
+        request.cmd = cmd;
+        request.n_cmd = n_cmd;
+        request.stdin = has_stdin;
+        request.tty = tty;
+        request.stdout = true;
+        request.stderr = !tty;
+        if (!cli_call(cli, CLI_RUNTIME("Exec"), &request.base, &runtime__v1__exec_response__descriptor, CLI_TIMEOUT, &message))
+                return 1;
+        return stream_run(container_of(message, Runtime__V1__ExecResponse, base)->url, has_stdin, tty);
+}
+
+static int containers_exec_sync(Cli *cli, const char *id, char **cmd, size_t n_cmd, uint64_t timeout)
+{
+        Runtime__V1__ExecSyncRequest request = RUNTIME__V1__EXEC_SYNC_REQUEST__INIT;
+        ProtobufCMessage *message;
+
+        request.container_id = (char *)(uintptr_t)id;
+        request.n_cmd = n_cmd;
+        request.cmd = cmd;
+        request.timeout = (int64_t)timeout;
         if (!cli_call(cli, CLI_RUNTIME("ExecSync"), &request.base, &runtime__v1__exec_sync_response__descriptor,
                       timeout ? (timeout + 10) * USEC_PER_SEC : USEC_INFINITY, &message))
                 return 1;
@@ -130,6 +143,51 @@ int containers_exec(Cli *cli, int argc, char **argv)
         (void)fd_write_full(STDOUT_FILENO, response->stdout.data, response->stdout.len);
         (void)fd_write_full(STDERR_FILENO, response->stderr.data, response->stderr.len);
         return response->exit_code & 0xff;
+}
+
+/* Without -i and -t the output is collected and has a timeout; with one of them it is a stream. */
+int containers_exec(Cli *cli, int argc, char **argv)
+{
+        uint64_t timeout = 0;
+        bool has_stdin = false, tty = false;
+        int i = 1;
+        for (; i < argc && argv[i][0] == '-'; i++) {
+                if (str_equal(argv[i], "-s") || containers_stream_option(argv[i], &has_stdin, &tty))
+                        continue;
+                if (!str_equal(argv[i], "--timeout") || i + 1 >= argc || !u64_parse(argv[++i], 86400, &timeout))
+                        return 2;
+        }
+        if (i >= argc)
+                return 2;
+        const char *id = argv[i++];
+        if (i < argc && str_equal(argv[i], "--"))
+                i++;
+        if (i >= argc || (timeout > 0 && (has_stdin || tty)))
+                return 2;
+        size_t n_cmd = (size_t)(argc - i);
+        return has_stdin || tty ? containers_exec_stream(cli, id, argv + i, n_cmd, has_stdin, tty)
+                                : containers_exec_sync(cli, id, argv + i, n_cmd, timeout);
+}
+
+int containers_attach(Cli *cli, int argc, char **argv)
+{
+        Runtime__V1__AttachRequest request = RUNTIME__V1__ATTACH_REQUEST__INIT;
+        ProtobufCMessage *message;
+        bool has_stdin = false, tty = false;
+        int i = 1;
+
+        while (i < argc && containers_stream_option(argv[i], &has_stdin, &tty))
+                i++;
+        if (i + 1 != argc)
+                return 2;
+        request.container_id = argv[i];
+        request.stdin = has_stdin;
+        request.tty = tty;
+        request.stdout = true;
+        request.stderr = !tty;
+        if (!cli_call(cli, CLI_RUNTIME("Attach"), &request.base, &runtime__v1__attach_response__descriptor, CLI_TIMEOUT, &message))
+                return 1;
+        return stream_run(container_of(message, Runtime__V1__AttachResponse, base)->url, has_stdin, tty);
 }
 
 /* Where the last n lines of the text begin. */
