@@ -47,7 +47,8 @@ static void look_take_measure(Containerd *containerd, Stats *stats, const Answer
         stats->bytes = measured->bytes;
         stats->inodes = measured->inodes;
         stats->measured_nsec = clock_realtime_nsec();
-        stats->measure_interval_usec = is_same ? MIN2(stats->measure_interval_usec * 2, LOOK_MEASURE_LAST_USEC) : LOOK_MEASURE_FIRST_USEC;
+        stats->measure_interval_usec = is_same ? MIN2(MAX2(stats->measure_interval_usec, LOOK_MEASURE_FIRST_USEC) * 2, LOOK_MEASURE_LAST_USEC)
+                                              : LOOK_MEASURE_FIRST_USEC;
         /* The file system has just answered a whole walk, so it will answer this. */
         look_at_filesystem(containerd);
 }
