@@ -280,6 +280,7 @@ int runtime_status_reply(Containerd *containerd, ReplyTo to)
         }
         response.handlers = rows;
         all.supplemental_groups_policy = true;
+        all.mount_options = true;
         response.features = &all;
         runtime_write_config(containerd, &json);
         response.config_json = json_text_end(&json);

@@ -61,6 +61,8 @@ static int spec_check_image_volume(const SpecInput *input, const Runtime__V1__Mo
         if (!spec_is_mapped_as_pod(input, mount))
                 return spec_refuse(input, failure, "image volume at %.200s: its uidMappings and gidMappings are not those of the pod's "
                                                    "user namespace", at);
+        if (mount->n_mount_options > 0)
+                return spec_refuse(input, failure, "image volume at %.200s: mount_options are for host paths", at);
         if (!spec_sub_path_is_valid(mount->image_sub_path))
                 return spec_refuse(input, failure, "image volume at %.200s: image_sub_path \"%.200s\" is not a relative path without "
                                                    "\"..\"", at, mount->image_sub_path);
@@ -88,10 +90,10 @@ static int spec_check_mount(const SpecInput *input, const Runtime__V1__Mount *mo
         if (spec_userns(input) && mount->propagation == RUNTIME__V1__MOUNT_PROPAGATION__PROPAGATION_BIDIRECTIONAL)
                 return spec_refuse(input, failure, "mount at %.200s: propagation BIDIRECTIONAL in a pod with a user namespace: the "
                                                    "kernel lets no mount of such a pod reach the host; use HOST_TO_CONTAINER", at);
-        if (mount->n_mount_options > 0)
-                return failure_set(failure, GRPC_STATUS_UNIMPLEMENTED,
-                                   "container \"%.80s\": mount at %.200s: mount_options are not supported; remove \"%.80s\"",
-                                   input->request->config->metadata->name, at, mount->mount_options[0]);
+        for (size_t i = 0; i < mount->n_mount_options; i++)
+                if (!mount_option_is_known(mount->mount_options[i]))
+                        return spec_refuse(input, failure, "mount at %.200s: mount option \"%.80s\" is not one of nosuid, nodev, noexec, "
+                                                           "noatime, nodiratime, relatime, strictatime", at, mount->mount_options[i]);
         if (!mount->recursive_read_only)
                 return 0;
         /* Never weakened in silence (KEP-3857). */
@@ -296,6 +298,8 @@ static int spec_mounts_add_requested(SpecBuild *build)
                 mount->recursive_readonly = asked->recursive_read_only;
                 mount->propagation = (uint32_t)asked->propagation;
                 mount->mapped = asked->n_uidmappings > 0;
+                mount->options = asked->mount_options;
+                mount->n_options = asked->n_mount_options;
         }
         return 0;
 }

@@ -248,14 +248,14 @@ static void test_mounts_that_are_refused(void)
                 {"/a", "", 1, 0, 0, 1, 1, 1, 0, GRPC_STATUS_INVALID_ARGUMENT, "uidMappings"},
                 {"/a", "", 0, 0, 0, 1, 1, 0, 0, GRPC_STATUS_INVALID_ARGUMENT, "readonly"},
                 {"/a", "/h", 0, 0, 0, 1, 0, 1, 0, GRPC_STATUS_INVALID_ARGUMENT, "uidMappings"},
-                {"/a", "/h", 0, 0, 0, 1, 0, 0, 1, GRPC_STATUS_UNIMPLEMENTED, "mount_options"},
+                {"/a", "/h", 0, 0, 0, 1, 0, 0, 1, GRPC_STATUS_INVALID_ARGUMENT, "exec"},
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
                 Runtime__V1__Mount mount = RUNTIME__V1__MOUNT__INIT, *mounts[] = {&mount};
                 Runtime__V1__IDMapping mapping = RUNTIME__V1__IDMAPPING__INIT, *mappings[] = {&mapping};
                 Runtime__V1__ImageSpec image = RUNTIME__V1__IMAGE_SPEC__INIT;
-                char *option = (char *)"noexec";
+                char *option = (char *)"exec";
                 World w;
                 world_init(&w);
                 image.image = (char *)"data:1";

@@ -38,3 +38,13 @@ bool path_clean_is_beneath(const char *path, const char *base)
                 return *path == '/';
         return strncmp(path, base, n) == 0 && (path[n] == '\0' || path[n] == '/');
 }
+
+/* Not nosymfollow: older runtimes take a word that they do not know for a file system's own, and a bind mount drops those. */
+bool mount_option_is_known(const char *option)
+{
+        static const char *const known[] = {"nosuid", "nodev", "noexec", "noatime", "nodiratime", "relatime", "strictatime"};
+        for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+                if (str_equal(option, known[i]))
+                        return true;
+        return false;
+}

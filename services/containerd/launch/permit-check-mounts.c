@@ -43,6 +43,22 @@ static bool permit_check_map(const PermitCheck *check, const MountSpec *asked, c
         return true;
 }
 
+/* The request's options take abilities away: all of them are there, and what else is there does the same. */
+static bool permit_check_options(const MountSpec *asked, const Runtime__V1__Mount *mount)
+{
+        for (size_t i = 0; i < asked->n_options; i++)
+                if (!mount_option_is_known(asked->options[i]))
+                        return false;
+        for (size_t i = 0; i < mount->n_mount_options; i++) {
+                bool found = false;
+                for (size_t k = 0; k < asked->n_options && !found; k++)
+                        found = str_equal(asked->options[k], mount->mount_options[i]);
+                if (!found)
+                        return false;
+        }
+        return true;
+}
+
 bool permit_check_host_path(bool allow_host_paths, const char *path)
 {
         return allow_host_paths || path_clean_is_beneath(path, PERMIT_CHECK_KUBELET_PODS);
@@ -77,6 +93,9 @@ static int permit_check_bind(PermitCheck *check, const MountSpec *asked)
         if (asked->recursive_readonly &&
             (!asked->readonly || asked->propagation != RUNTIME__V1__MOUNT_PROPAGATION__PROPAGATION_PRIVATE))
                 return permit_check_refuse(check, "mounts %s: recursive_read_only needs readonly and private propagation",
+                                           asked->destination);
+        if (!permit_check_options(asked, at))
+                return permit_check_refuse(check, "mounts %s: options: not all of the request's mount_options, or unknown ones",
                                            asked->destination);
         if (!permit_check_map(check, asked, at))
                 return permit_check_refuse(check, "mounts %s: mapped %d: the request's uidMappings and gidMappings of it are not the "

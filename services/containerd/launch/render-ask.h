@@ -12,7 +12,7 @@ enum {
         RENDER_ASK_PROFILE = 1, /* an absolute path; answer: the open file */
         RENDER_ASK_RECORD,      /* a container's id; answer: its exit record's file */
         RENDER_ASK_DEVICES,     /* a path; answers: one frame per device node there or below, then one without */
-        RENDER_ASK_SOURCE,      /* a path, SOURCE_* flags (runtime/source.h), a number; answer: where it really is */
+        RENDER_ASK_SOURCE,      /* a path, SOURCE_* flags (runtime/source.h), a number; answer: where it really is, and in mode its SOURCE_NO* */
         RENDER_ASK_CDI,         /* answers: one frame per file of /etc/cdi and /var/run/cdi, with the open file, then one without */
         RENDER_ASK_DONE,        /* outcome and text; no answer */
 };

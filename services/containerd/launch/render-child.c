@@ -125,7 +125,8 @@ static int render_child_devices(void *userdata, const char *path, RenderDeviceCa
         return r < 0 ? r : failed;
 }
 
-static int render_child_source(void *userdata, const char *path, uint32_t flags, uint32_t number, char real[RENDER_PATH_MAX])
+static int render_child_source(void *userdata, const char *path, uint32_t flags, uint32_t number, char real[RENDER_PATH_MAX],
+                               uint32_t *ret_restrictions)
 {
         const RenderChild *child = userdata;
         RenderAsk ask = {.flags = flags, .number = number};
@@ -135,8 +136,10 @@ static int render_child_source(void *userdata, const char *path, uint32_t flags,
         if (wire_send(child->ask_fd, RENDER_ASK_SOURCE, 0, 0, &ask, sizeof(ask), NULL, 0) != 0)
                 return -EPIPE;
         int r = render_child_hear(child->ask_fd, &answer, NULL);
-        if (r == 0)
+        if (r == 0) {
                 memcpy(real, answer.path, RENDER_PATH_MAX);
+                *ret_restrictions = answer.mode;
+        }
         return r;
 }
 

@@ -74,6 +74,8 @@ static int render_bind(json_t *mounts, const MountSpec *mount, const char *sourc
                 (void)render_option(options, "rro");
         for (; more && *more; more++)
                 (void)render_option(options, *more);
+        for (size_t i = 0; i < mount->n_options; i++)
+                (void)render_option(options, mount->options[i]);
         return render_append(mounts, mount, "bind", source, options);
 }
 
@@ -82,11 +84,18 @@ static int render_bind(json_t *mounts, const MountSpec *mount, const char *sourc
  * the node's policy was asked about. */
 int render_source(Render *render, json_t *mounts, const MountSpec *mount, const char *path, uint32_t flags)
 {
+        static const struct {
+                uint32_t flag;
+                const char *option;
+        } names[] = {{SOURCE_NOSUID, "nosuid"}, {SOURCE_NODEV, "nodev"}, {SOURCE_NOEXEC, "noexec"}};
         const RuntimeSpec *spec = render->spec;
         char real[RENDER_PATH_MAX], copy[CONFIG_PATH_MAX + ID_LENGTH + 48];
         bool is_copied = spec->namespaces & PERMIT_FLAG_USERNS;
         flags |= is_copied ? SOURCE_CLONE | (mount->mapped ? SOURCE_MAP : 0) : 0;
-        int r = render->host->source(render->host->userdata, path, flags, render->n_copies, real);
+        uint32_t restrictions = 0;
+        const char *options[4] = {NULL};
+        size_t n = 0;
+        int r = render->host->source(render->host->userdata, path, flags, render->n_copies, real, &restrictions);
         if (r == -EINVAL && flags & SOURCE_MAP)
                 return render_refuse(render, "host path %.200s for %.200s: a file system there cannot give its files the owners of the "
                                              "pod's user namespace (an id-mapped mount); use one that can, or a pod without a user "
@@ -97,11 +106,15 @@ int render_source(Render *render, json_t *mounts, const MountSpec *mount, const 
         if (flags & SOURCE_MAKE && !permit_check_host_path(render->config->allow_host_paths, real))
                 return render_forbid(render, "host path %.200s: it leads to %.200s, and this node's policy allows no host paths "
                                              "(containerd.allow_host_paths in its configuration)", path, real);
+        /* Runtimes set the flags of a mount anew where they make it read-only: what it did not allow is to stay so. */
+        for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+                if (restrictions & names[i].flag)
+                        options[n++] = names[i].option;
         if (!is_copied)
-                return render_bind(mounts, mount, real, NULL);
+                return render_bind(mounts, mount, real, options);
         (void)snprintf(copy, sizeof(copy), "%s/containers/%s/mounts/%u", render->common->runtime_dir, spec->container_id,
                        render->n_copies++);
-        return render_bind(mounts, mount, copy, NULL);
+        return render_bind(mounts, mount, copy, options);
 }
 
 /* What lies in the pod's or the container's own directories. */

@@ -35,8 +35,9 @@ typedef struct RenderHost {
         int (*profile)(void *userdata, const char *path, char **ret_text, size_t *ret_n);
         int (*target)(void *userdata, const char *id, int *ret_pid);
         int (*devices)(void *userdata, const char *path, RenderDeviceCallback callback, void *callback_userdata);
-        /* flags: SOURCE_*; real: where the path leads. */
-        int (*source)(void *userdata, const char *path, uint32_t flags, uint32_t number, char real[RENDER_PATH_MAX]);
+        /* flags: SOURCE_*; real: where the path leads; restrictions: SOURCE_NO* of the mount there. */
+        int (*source)(void *userdata, const char *path, uint32_t flags, uint32_t number, char real[RENDER_PATH_MAX],
+                      uint32_t *ret_restrictions);
         /* Each file of the CDI directories; text NULL: not one to be used. priority: of its directory. */
         int (*cdi_files)(void *userdata, RenderCdiCallback callback, void *callback_userdata);
         void *userdata;

@@ -20,7 +20,8 @@ static int host_devices(void *userdata, const char *path, RenderDeviceCallback c
         return str_has_prefix(path, "/dev/gpu") ? callback(callback_userdata, &device) : -ENOENT;
 }
 
-static int host_source(void *userdata, const char *path, uint32_t flags, uint32_t number, char real[RENDER_PATH_MAX])
+static int host_source(void *userdata, const char *path, uint32_t flags, uint32_t number, char real[RENDER_PATH_MAX],
+                       uint32_t *ret_restrictions)
 {
         (void)snprintf(real, RENDER_PATH_MAX, "%s", path);
         return str_equal(path, "/missing") ? -ENOENT : 0;

@@ -363,6 +363,22 @@ static void test_mounts(void)
         f.bind.mapped = true;
         fixture_refused("uidMappings"); /* and the pod has no user namespace */
         fixture_init(&f);
+        char *noexec[] = {TEXT("noexec"), TEXT("nosuid")}, *suid[] = {TEXT("noexec"), TEXT("suid")};
+        f.mount.mount_options = noexec;
+        f.mount.n_mount_options = 1;
+        fixture_refused("mount_options");
+        for (size_t i = 0; i < 2; i++) {
+                fixture_init(&f);
+                f.mount.mount_options = noexec;
+                f.mount.n_mount_options = 1;
+                f.bind.options = i ? suid : noexec;
+                f.bind.n_options = 2;
+                if (i)
+                        fixture_refused("mount_options");
+                else
+                        fixture_allowed();
+        }
+        fixture_init(&f);
         f.check.allow_host_paths = false;
         fixture_refused("policy");
         f.bind.host_path = f.mount.host_path = TEXT("/var/lib/kubelet/pods-evil");

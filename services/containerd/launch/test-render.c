@@ -46,11 +46,13 @@ static int host_devices(void *userdata, const char *path, RenderDeviceCallback c
         return r == 0 && str_equal(path, "/dev") ? callback(callback_userdata, &device) : r;
 }
 
-static int host_source(void *userdata, const char *path, uint32_t flags, uint32_t number, char real[RENDER_PATH_MAX])
+static int host_source(void *userdata, const char *path, uint32_t flags, uint32_t number, char real[RENDER_PATH_MAX],
+                       uint32_t *ret_restrictions)
 {
         (void)snprintf(real, RENDER_PATH_MAX, "%s", str_equal(path, "/link") ? "/srv/behind" : path);
         if (str_equal(path, "/proc") && flags & SOURCE_MAP)
                 return -EINVAL;
+        *ret_restrictions = str_equal(path, "/locked") ? SOURCE_NODEV | SOURCE_NOSUID : 0;
         return str_equal(path, "/unmakeable") ? -EROFS : 0;
 }
 
@@ -275,6 +277,15 @@ static void test_sources(void)
         assert_eq_int(render_config(&render, &json), RENDER_E_FORBIDDEN);
         assert_true(strstr(render.text, "/srv/behind") && strstr(render.text, "policy"));
         config.allow_host_paths = true;
+
+        render_init();
+        f.bind.host_path = TEXT("/locked"); /* what is taken away there stays so, whatever the runtime makes of "ro" */
+        f.bind.readonly = true;
+        json = rendered();
+        char *mounts = json_dumps(json_object_get(json, "mounts"), JSON_COMPACT);
+        assert_true(strstr(mounts, "[\"rbind\",\"rprivate\",\"ro\",\"nosuid\",\"nodev\"]"));
+        free(mounts);
+        json_decref(json);
 
         render_init();
         f.spec.namespaces = PERMIT_FLAG_USERNS;

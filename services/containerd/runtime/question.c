@@ -56,7 +56,7 @@ int question_answer(const ConfigCommon *common, const ConfigContainerd *config, 
                 break;
         case RENDER_ASK_SOURCE:
                 memcpy(answer.path, ask->text, sizeof(ask->text));
-                answer.result = source_prepare(common, permit, answer.path, ask->flags, ask->number);
+                answer.result = source_prepare(common, permit, answer.path, ask->flags, ask->number, &answer.mode);
                 break;
         case RENDER_ASK_DONE:
                 *ret_done = *ask;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "lib/error.h"
 #include "lib/mount-tree.h"
@@ -85,7 +86,8 @@ static int source_clone(int fd, const char *directory, unsigned number, int user
         return r < 0 ? fold(r) : 0;
 }
 
-int source_prepare(const ConfigCommon *common, const Permit *permit, char path[SOURCE_PATH_MAX], uint32_t flags, uint32_t number)
+int source_prepare(const ConfigCommon *common, const Permit *permit, char path[SOURCE_PATH_MAX], uint32_t flags, uint32_t number,
+                   uint32_t *ret_restrictions)
 {
         char directory[PLACE_PATH_MAX], pin[PLACE_PATH_MAX];
         _cleanup_fd_ int fd = -1, userns_fd = -1;
@@ -96,6 +98,12 @@ int source_prepare(const ConfigCommon *common, const Permit *permit, char path[S
                 r = mount_tree_open_userns(pin, &userns_fd);
         if (r == 0 && flags & SOURCE_CLONE)
                 r = source_clone(fd, directory, number, userns_fd);
+        struct statvfs st;
+        if (r == 0 && fstatvfs(fd, &st) < 0)
+                r = error_origin(negative_errno());
+        if (r == 0)
+                *ret_restrictions = (st.f_flag & ST_NOSUID ? SOURCE_NOSUID : 0u) | (st.f_flag & ST_NODEV ? SOURCE_NODEV : 0u) |
+                                    (st.f_flag & ST_NOEXEC ? SOURCE_NOEXEC : 0u);
         return r < 0 ? fold(r) : 0;
 }
 
