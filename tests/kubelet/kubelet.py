@@ -277,7 +277,13 @@ class StaticPod:
 
     def is_gone(self):
         """Neither the kubelet nor the runtime runs anything of it. (Dead pods wait for the kubelet's collection, once a minute.)"""
-        return self.pod() is None and not any(s.state == lib.READY for s in self.sandboxes())
+        try:
+            return self.pod() is None and not any(s.state == lib.READY for s in self.sandboxes())
+        except grpc.RpcError as error:
+            # Nobody answers for a moment when a test ends daemons.
+            if error.code() != grpc.StatusCode.UNAVAILABLE:
+                raise
+            return False
 
     def wait_gone(self, seconds=60):
         require(wait_until(self.is_gone, seconds, 0.2), "%s is not gone after %d s" % (self.name, seconds), self.status(), self.sandboxes())
@@ -319,8 +325,12 @@ class KubeletNode(Node):
 
     def start_suite(self):
         """Starts the suite again; the test's own connection does not outlive the old one."""
+        self.suite.start()
+        self.reconnect()
+
+    def reconnect(self):
         self.client.close()
-        self.start()
+        self.client = cri.Client(self.suite.socket)
 
     def folder(self):
         """A directory of the test's own on the host."""
@@ -335,9 +345,62 @@ class KubeletNode(Node):
         for pod in self.mine.pods:
             pod.remove()
 
+    def collect(self):
+        """Has a kubelet remove at once what is dead, as it does when its disk is full; the images that nobody uses, too, in time."""
+        self.kubelet.stop()
+        self.kubelet.start(evictionHard={"nodefs.available": "99%"}, evictionPressureTransitionPeriod="1s")
+        return self.wait_empty()
+
     def wait_empty(self, seconds=180):
         """Until the runtime has nothing left; the kubelet collects what is dead once a minute."""
         return wait_until(lambda: not self.client.ListPodSandbox().items and not self.client.ListContainers().containers, seconds, 0.5)
+
+
+class Running:
+    """Pods of several kinds, that must live on whatever happens beside them."""
+
+    def __init__(self, node, init_containers=True):
+        self.node = node
+        probe = {"exec": {"command": ["/bin/sh", "-c", "test -e /tmp/fine"]}, "periodSeconds": 1, "failureThreshold": 1}
+        mount = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
+        before = [container("touch /v/init", "init", **mount), container("exec sleep 10000", "sidecar", restartPolicy="Always")]
+        self.pods = [
+            node.run(container("i=0; while :; do echo $i; i=$((i + 1)); usleep 50000; done")),
+            node.run(container("touch /tmp/fine; exec sleep 10000", livenessProbe=probe, readinessProbe=probe,
+                               startupProbe={**probe, "failureThreshold": 30}), container("exec sleep 10000", "other"),
+                     shareProcessNamespace=True),
+            node.run(container("mkdir /www; exec httpd -f -p 8080 -h /www", readinessProbe={"tcpSocket": {"port": 8080}, "periodSeconds": 1},
+                               ports=[{"containerPort": 8080, "hostPort": 18090}], **mount),
+                     initContainers=before if init_containers else [], volumes=[{"name": "v", "emptyDir": {"medium": "Memory"}}]),
+            node.run(container("exec sleep 10000"), hostNetwork=True)]
+        for pod in self.pods:
+            pod.wait_ready()
+        self.before = self.state()
+
+    def state(self):
+        return {pod.name: {name: (c["containerID"], c["restartCount"]) for name, c in pod.containers().items()} for pod in self.pods}
+
+    def check(self, seconds=60):
+        """All of them are Ready, as the containers that they were."""
+        for pod in self.pods:
+            pod.wait_ready(seconds)
+        # Some rounds of the probes and of the kubelet's own loops later, too.
+        time.sleep(4)
+        for pod in self.pods:
+            require(pod.is_ready(), pod.name + " is not ready", pod.status())
+        require_equal(self.state(), self.before, "the containers")
+        for pod in self.pods:
+            pod.sh("true")
+
+    def check_log(self):
+        """No line of the one that counts is lost or doubled."""
+        pod = self.pods[0]
+        directory = "/var/log/pods/default_%s_%s/main" % (pod.name, pod.uid)
+        require(wait_until(lambda: os.path.exists(directory), 5), "no log")
+        lines = [int(text) for name in sorted(os.listdir(directory), key=lambda n: (n.endswith(".log"), n))
+                 for _, _, _, text in lib.read_log(os.path.join(directory, name))]
+        require_equal(lines, list(range(len(lines))), "the lines")
+        return len(lines)
 
 
 def run_scoped(node, function):
@@ -417,7 +480,7 @@ def run_all(images=("testbox:latest", "busybox:latest"), settings=None, workers=
         ended = sorted(n for n in known if n not in now or (now[n] != known[n] and not restarts))
         outcomes.append("not ok" if ended else "ok")
         result("daemons", outcomes[-1], "ended while they worked: %s" % ", ".join(ended) if ended else "")
-        empty = node.wait_empty()
+        empty = node.collect()
         left = ["%s/%s" % (s.metadata.name, s.metadata.attempt) for s in node.client.ListPodSandbox().items]
         outcomes.append("ok" if empty else "not ok")
         result("collected", outcomes[-1], "" if empty else "pods are still there: %s" % left)
