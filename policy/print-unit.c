@@ -18,18 +18,18 @@ static bool unit_is_made(ProcessId p)
         return p != PROCESS_LINKD_START && p != PROCESS_CONTAINERD_SHIM;
 }
 
-static void unit_list(const char *key, bool with_linkd)
+static void unit_list(const char *key, const char *before, const char *after, bool with_linkd)
 {
         for (ProcessId p = 0; p < PROCESS_N; p++)
                 if (unit_is_made(p) && (with_linkd || p != PROCESS_LINKD))
-                        printf("%s=bulkhead-%s.service\n", key, topology_processes[p].name);
+                        printf("%s=%s%s%s\n", key, before, topology_processes[p].name, after);
 }
 
 void print_target(void)
 {
         printf("# Made by policy-print target.\n[Unit]\nDescription=Bulkhead, a Kubernetes container runtime\n"
                "Wants=bulkhead-shims.service\n");
-        unit_list("Wants", true);
+        unit_list("Wants", "bulkhead-", ".service", true);
         printf("# linkd is active when all are ready.\nAfter=bulkhead-linkd.service\n\n[Install]\nWantedBy=multi-user.target\n");
 }
 
@@ -89,10 +89,13 @@ int print_unit(const char *name)
         printf("# Made by policy-print unit %s, from its row in policy/table.c.\n[Unit]\nDescription=Bulkhead: %s\n", name, name);
         printf("PartOf=bulkhead.target\nRequires=bulkhead-control.socket%s\nAfter=bulkhead-control.socket%s\n",
                linkd ? " bulkhead.socket" : "", linkd ? " bulkhead.socket bulkhead-stream.socket" : "");
-        if (linkd)
+        if (linkd) {
                 printf("Wants=bulkhead-stream.socket bulkhead.target\n");
-        else
+                unit_list("Wants", "bulkhead-kill@", ".socket", false);
+                unit_list("After", "bulkhead-kill@", ".socket", false);
+        } else {
                 printf("# All stop before linkd starts: started as a whole, it reads the configuration anew.\nBefore=bulkhead-linkd.service\n");
+        }
         if (p == PROCESS_CONTAINERD_LAUNCH)
                 printf("Wants=bulkhead-shims.service\nAfter=bulkhead-shims.service\n");
         printf("StartLimitIntervalSec=0\n\n[Service]\n");

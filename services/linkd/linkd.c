@@ -301,7 +301,7 @@ int linkd_main(int argc, char **argv)
         linkd->signal_fd = linkd->notify_fd = linkd->reload_fd = -1;
         linkd->frame.fd = -1;
         for (size_t i = 0; i < PROCESS_N; i++)
-                linkd->daemons[i].control_fd = linkd->doors[i].fd = linkd->doors[i].stored_fd = -1;
+                linkd->daemons[i].control_fd = linkd->doors[i].fd = linkd->doors[i].kill_fd = linkd->doors[i].stored_fd = -1;
         int r = linkd_run(linkd);
         if (r < 0)
                 log_error("ending: %s", error_trace());

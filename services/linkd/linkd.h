@@ -62,6 +62,7 @@ typedef struct LinkdDoor {
         Linkd *linkd;        /* borrowed; outlives us */
         int fd;              /* owned; listens, -1: none */
         struct event *event; /* owned */
+        int kill_fd;         /* owned; a byte in it has the process killed, -1: nobody listens */
         int stored_fd;       /* owned: what systemd kept for us, until it is up; -1 */
         uint32_t stored_incarnation;
 } LinkdDoor;
@@ -146,6 +147,8 @@ int linkd_systemd_begin(Linkd *linkd);
 /* Confined: has everything stored that must outlive us (first), takes up the channels that are there, lets processes connect. */
 int linkd_systemd_serve(Linkd *linkd, bool first);
 int linkd_systemd_tell(Linkd *linkd, bool ready);
+/* Has a process killed that does not end by itself when its channel is shut. */
+void linkd_systemd_kill(Linkd *linkd, ProcessId process);
 void linkd_systemd_done(Linkd *linkd);
 
 /* linkd.c */

@@ -21,6 +21,7 @@
 #define SYSTEMD_FDS_FIRST 3 /* sd_listen_fds(3) */
 #define SYSTEMD_MEMORY "memory"
 #define SYSTEMD_DOOR "control"
+#define SYSTEMD_KILL_DIR "/run/bulkhead/kill"
 
 bool linkd_systemd_is_parent(void)
 {
@@ -215,6 +216,17 @@ static bool systemd_has_channels(const Linkd *linkd)
         return has;
 }
 
+/* Pipes of units that kill. Without one (another version of the units) shutting the channel must do. */
+static void systemd_open_pipes(Linkd *linkd)
+{
+        char path[128];
+
+        for (ProcessId p = 0; p < PROCESS_N; p++) {
+                (void)snprintf(path, sizeof(path), SYSTEMD_KILL_DIR "/%s", topology_processes[p].name);
+                linkd->doors[p].kill_fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
+        }
+}
+
 int linkd_systemd_begin(Linkd *linkd)
 {
         const char *config = NULL;
@@ -224,6 +236,7 @@ int linkd_systemd_begin(Linkd *linkd)
                 r = systemd_take_fds(linkd);
         if (r)
                 return fold(r);
+        systemd_open_pipes(linkd);
         if (linkd->memory && (!linkd_memory_is_filled(linkd) || !systemd_has_channels(linkd))) {
                 /* Without a channel everything was stopped with linkd: it begins anew, with the configuration that there is now. Or it
                  * is another build's memory: what the channels were told we cannot know, so they end, and systemd starts their
@@ -374,12 +387,19 @@ int linkd_systemd_tell(Linkd *linkd, bool ready)
         return r ? fold(r) : 0;
 }
 
+void linkd_systemd_kill(Linkd *linkd, ProcessId process)
+{
+        if (linkd->doors[process].kill_fd >= 0)
+                (void)!write(linkd->doors[process].kill_fd, "1", 1);
+}
+
 void linkd_systemd_done(Linkd *linkd)
 {
         for (ProcessId p = 0; p < PROCESS_N; p++) {
                 if (linkd->doors[p].event)
                         event_free(linkd->doors[p].event);
                 linkd->doors[p].fd = fd_close(linkd->doors[p].fd);
+                linkd->doors[p].kill_fd = fd_close(linkd->doors[p].kill_fd);
                 linkd->doors[p].stored_fd = fd_close(linkd->doors[p].stored_fd);
         }
         if (linkd->reload_event)

@@ -71,6 +71,8 @@ const void *linkd_section(const LinkdConfig *config, ProcessId process, size_t *
 int linkd_send_start(Linkd *linkd, ControlType type, const void *body, int fd)
 {
         if (linkd->systemd) {
+                if (type == CONTROL_KILL)
+                        linkd_systemd_kill(linkd, (ProcessId)((const ControlRow *)body)->process);
                 int r = type == CONTROL_STATUS ? linkd_systemd_tell(linkd, ((const ControlStatus *)body)->ready) : 0;
                 return r ? fold(r) : 0;
         }
@@ -92,7 +94,7 @@ static void wiring_kill(LinkdDaemon *daemon, const char *why)
         const ControlRow row = {.process = daemon->process};
 
         log_warning("%s: %s; it is started anew", topology_processes[daemon->process].name, why);
-        /* Nobody but linkd-start can kill it; under systemd this is what ends it: every copy of our end is shut. */
+        /* Every copy of our end: under systemd a process that behaves ends by this already. */
         (void)shutdown(daemon->control_fd, SHUT_RDWR);
         wiring_daemon_down(daemon);
         (void)linkd_send_start(daemon->linkd, CONTROL_KILL, &row, -1);
