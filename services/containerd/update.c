@@ -165,8 +165,10 @@ static int update_merge_unified(DecodeArena *arena, Runtime__V1__LinuxContainerR
 
 /* What is not said stays. oom_score_adj belongs to processes, not to a cgroup: the one that they were started with stays. */
 static int update_merge(DecodeArena *arena, Runtime__V1__LinuxContainerResources *limits,
-                        const Runtime__V1__LinuxContainerResources *asked)
+                        const Runtime__V1__LinuxContainerResources *asked, bool keeps_hugepages)
 {
+        int r = 0;
+
         if (asked->cpu_period != 0)
                 limits->cpu_period = asked->cpu_period;
         if (asked->cpu_quota != 0)
@@ -178,7 +180,8 @@ static int update_merge(DecodeArena *arena, Runtime__V1__LinuxContainerResources
         if (!str_is_empty(asked->cpuset_mems))
                 limits->cpuset_mems = asked->cpuset_mems;
         update_merge_memory(limits, asked);
-        int r = update_merge_hugepages(arena, limits, asked);
+        if (!keeps_hugepages)
+                r = update_merge_hugepages(arena, limits, asked);
         if (r == 0)
                 r = update_merge_unified(arena, limits, asked);
         return r < 0 ? fold(r) : 0;
@@ -220,7 +223,9 @@ static int update_apply(Update *update)
                 limits = *status.resources->linux;
         resources.linux = &limits;
         status.resources = &resources;
-        int r = update->request->linux ? update_merge(&update->arena, &limits, update->request->linux) : 0;
+        /* runc's update leaves them as they are, so the record does. */
+        bool keeps_hugepages = str_has_prefix(container->containerd->runtimes.states[container->runtime].version, "runc version");
+        int r = update->request->linux ? update_merge(&update->arena, &limits, update->request->linux, keeps_hugepages) : 0;
         if (r == 0)
                 r = update_pack_spec(update, &limits, &spec_bytes, &n_spec);
         if (r == 0)
@@ -341,11 +346,11 @@ int update_request(Container *container, Frame *frame)
         int r = decode_pack(frame->message, &bytes, &n);
         if (r == 0)
                 r = update_new(&update, container, bytes, n, to);
-        if (r == UPDATE_E_CALL)
-                return reply_fail(to, GRPC_STATUS_INTERNAL, "update container %s: the call came without a request or a permit",
-                                  container->id);
         if (r < 0)
                 return fold(r);
+        if (r > 0 || !update)
+                return reply_fail(to, GRPC_STATUS_INTERNAL, "update container %s: the call came without a request or a permit",
+                                  container->id);
         if (update->request->linux) {
                 UpdateSpec asked;
                 update_spec_init(&asked, container, update->request->linux);
