@@ -253,8 +253,8 @@ static int cdi_apply_device(Cdi *cdi, const char *name)
         const json_t *device = NULL;
         CdiFile *file = NULL;
         int r = cdi_find(cdi, name, &file, &device);
-        if (r)
-                return r;
+        if (!file)
+                return r; /* refused */
         r = file->is_applied ? 0 : cdi_apply(cdi, json_object_get(file->json, "containerEdits"));
         file->is_applied = true;
         if (r == 0)
