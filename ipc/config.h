@@ -44,6 +44,7 @@ typedef struct ConfigStreamd {
         uint16_t port;                 /* the port that was bound */
         uint16_t padding;
         uint32_t idle_timeout_sec;
+        uint32_t tls; /* bool: "tls-cert" and "tls-key" are handed over */
 } ConfigStreamd;
 
 typedef struct ConfigMirror {

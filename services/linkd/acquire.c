@@ -224,9 +224,32 @@ static int acquire_stream_listener(Linkd *linkd, LinkdConfig *config)
                        sizeof(stream->address)))
                 return error_origin(negative_errno());
         stream->port = ntohs(v6 ? address.v6.sin6_port : address.v4.sin_port);
-        (void)snprintf(config->common.stream_url, sizeof(config->common.stream_url), v6 ? "http://[%s]:%u" : "http://%s:%u",
-                       stream->address, stream->port);
+        (void)snprintf(config->common.stream_url, sizeof(config->common.stream_url), v6 ? "http%s://[%s]:%u" : "http%s://%s:%u",
+                       stream->tls ? "s" : "", stream->address, stream->port);
         return 0;
+}
+
+static int acquire_tls_file(Linkd *linkd, const char *name, const char *key, const char *path)
+{
+        _cleanup_fd_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+        if (fd < 0) {
+                int r = negative_errno();
+                log_error("%s: cannot open %s: %s", key, path, strerror(-r));
+                return error_origin(r);
+        }
+        int r = linkd_keep(linkd, name, TAKE_FD(fd));
+        return r ? fold(r) : 0;
+}
+
+static int acquire_tls(Linkd *linkd, const LinkdConfig *config)
+{
+        if (!config->streamd.tls)
+                return 0;
+        int r = acquire_tls_file(linkd, "tls-cert", "stream.tls_cert_file", config->stream_cert_file);
+        if (r == 0)
+                r = acquire_tls_file(linkd, "tls-key", "stream.tls_key_file", config->stream_key_file);
+        return r ? fold(r) : 0;
 }
 
 static int acquire_ca(Linkd *linkd, const LinkdConfig *config)
@@ -293,6 +316,8 @@ int linkd_acquire(Linkd *linkd, LinkdConfig *config)
                 r = acquire_cri_listener(linkd, config);
         if (r == 0)
                 r = acquire_stream_listener(linkd, config);
+        if (r == 0)
+                r = acquire_tls(linkd, config);
         if (r == 0)
                 r = acquire_ca(linkd, config);
         return r ? fold(r) : 0;

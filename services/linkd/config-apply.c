@@ -40,6 +40,8 @@ static const Field config_fields[] = {
         FIELD("stream.address", streamd.address, FIELD_STRING, false),
         FIELD("stream.port", streamd.port, FIELD_U16, false),
         FIELD("stream.idle_timeout", streamd.idle_timeout_sec, FIELD_U32, false),
+        FIELD("stream.tls_cert_file", stream_cert_file, FIELD_STRING, false),
+        FIELD("stream.tls_key_file", stream_key_file, FIELD_STRING, false),
         FIELD("server.max_connections", gatewayd.max_connections, FIELD_U32, false),
         FIELD("server.max_streams", gatewayd.max_streams, FIELD_U32, false),
         FIELD("cni.conf_dir", cni.conf_dir, FIELD_STRING, false),

@@ -121,6 +121,13 @@ static int reader_stream(Reader *reader, const YamlStream *stream)
         }
         if (stream->port)
                 to->port = *stream->port;
+        int r = reader_path(reader, "stream.tls_cert_file", stream->tls_cert_file, reader->config->stream_cert_file,
+                            sizeof(reader->config->stream_cert_file));
+        if (r == 0)
+                r = reader_path(reader, "stream.tls_key_file", stream->tls_key_file, reader->config->stream_key_file,
+                                sizeof(reader->config->stream_key_file));
+        if (r)
+                return r;
         return reader_number(reader, "stream.idle_timeout", stream->idle_timeout, 1, 7 * 24 * 3600, &to->idle_timeout_sec);
 }
 
@@ -397,6 +404,13 @@ static int config_complete(LinkdConfig *c, ConfigError *error)
                                c->common.state_dir);
                 return CONFIG_E_INVALID;
         }
+        if (!c->stream_cert_file[0] != !c->stream_key_file[0]) {
+                (void)snprintf(error->text, sizeof(error->text),
+                               "stream: tls_cert_file and tls_key_file go together; %s is not set",
+                               c->stream_cert_file[0] ? "tls_key_file" : "tls_cert_file");
+                return CONFIG_E_INVALID;
+        }
+        c->streamd.tls = c->stream_cert_file[0] != '\0';
         c->fetch.allow_loopback = c->imaged.allow_loopback;
         c->gatewayd.systemd_cgroups = c->containerd.systemd_cgroups;
         c->gatewayd.n_handlers = c->containerd.n_runtimes;

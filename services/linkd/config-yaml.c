@@ -34,6 +34,8 @@ static const cyaml_schema_field_t yaml_stream_fields[] = {
         STRING("address", YamlStream, address),
         NUMBER("port", YamlStream, port),
         NUMBER("idle_timeout", YamlStream, idle_timeout),
+        STRING("tls_cert_file", YamlStream, tls_cert_file),
+        STRING("tls_key_file", YamlStream, tls_key_file),
         CYAML_FIELD_END,
 };
 

@@ -11,6 +11,7 @@ typedef struct YamlStream {
         char *address;
         uint16_t *port;
         uint32_t *idle_timeout;
+        char *tls_cert_file, *tls_key_file;
 } YamlStream;
 
 typedef struct YamlServer {

@@ -19,6 +19,7 @@ typedef struct LinkdConfig {
         ConfigCni cni;
         ConfigContainerd containerd;
         char socket_path[LINKD_SOCKET_PATH_MAX];
+        char stream_cert_file[CONFIG_PATH_MAX], stream_key_file[CONFIG_PATH_MAX]; /* both or none */
         char socket_group[CONFIG_NAME_MAX]; /* name or number; "" for the default */
 } LinkdConfig;
 

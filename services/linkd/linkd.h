@@ -68,7 +68,7 @@ typedef struct LinkdDoor {
 } LinkdDoor;
 
 #define LINKD_SYSTEMD_FDS_MAX 256
-#define LINKD_KEPT_MAX 4
+#define LINKD_KEPT_MAX 6
 #define LINKD_LOCK "lock" /* the only kept fd that no daemon gets */
 
 typedef struct LinkdKept {

@@ -149,7 +149,8 @@ static int systemd_take_fd(Linkd *linkd, const char *name, int fd)
                 (void)linkd_memory_map(linkd, fd); /* that of a build with a smaller one is as if there were none */
         else if (str_equal(name, SYSTEMD_DOOR))
                 r = systemd_take_door(linkd, TAKE_FD(owned));
-        else if (str_equal(name, "cri") || str_equal(name, "stream") || str_equal(name, "ca") || str_equal(name, LINKD_LOCK))
+        else if (str_equal(name, "cri") || str_equal(name, "stream") || str_equal(name, "ca") || str_equal(name, "tls-cert") ||
+                 str_equal(name, "tls-key") || str_equal(name, LINKD_LOCK))
                 r = systemd_take_kept(linkd, name, TAKE_FD(owned));
         else if (systemd_take_channel(linkd, name, fd))
                 (void)TAKE_FD(owned);
@@ -247,7 +248,9 @@ int linkd_systemd_begin(Linkd *linkd)
         linkd->founding = !linkd->memory;
         if (!linkd->founding)
                 return 0;
-        systemd_forget(linkd, "ca"); /* it is opened anew */
+        systemd_forget(linkd, "ca"); /* they are opened anew */
+        systemd_forget(linkd, "tls-cert");
+        systemd_forget(linkd, "tls-key");
         for (ProcessId p = 0; p < PROCESS_N; p++) {
                 if (linkd->doors[p].stored_fd >= 0)
                         (void)shutdown(linkd->doors[p].stored_fd, SHUT_RDWR);

@@ -58,7 +58,7 @@ static void test_all_keys(void)
                                                  "libexec_dir: /opt/two\n"
                                                  "socket: /run/cri.sock\n"
                                                  "socket_group: kube\n"
-                                                 "stream: {address: '::1', port: 10010, idle_timeout: 60}\n"
+                                                 "stream: {address: '::1', port: 10010, idle_timeout: 60, tls_cert_file: /a.crt, tls_key_file: /a.key}\n"
                                                  "server: {max_connections: 3, max_streams: 4}\n"
                                                  "log_level: debug\n"
                                                  "user_base: 1879113728\n"
@@ -83,6 +83,9 @@ static void test_all_keys(void)
         assert_eq_str(c->socket_path, "/run/cri.sock");
         assert_eq_str(c->socket_group, "kube");
         assert_eq_str(c->streamd.address, "::1");
+        assert_eq_str(c->stream_cert_file, "/a.crt");
+        assert_eq_str(c->stream_key_file, "/a.key");
+        assert_eq_int(c->streamd.tls, 1);
         assert_eq_int(c->streamd.port, 10010);
         assert_eq_int(c->gatewayd.max_streams, 4);
         assert_eq_int(c->common.user_base, 1879113728);
@@ -134,6 +137,8 @@ static void test_refusals(void)
         assert_refused("state_dir: /a/../b\n", "test.yaml:1: state_dir: \"/a/../b\" is not an absolute path without \"..\"");
         assert_refused("runtime_dir: /a/..\n", "test.yaml:1: runtime_dir: \"/a/..\" is not an absolute path without \"..\"");
         assert_refused("stream:\n  address: localhost\n", "test.yaml:2: stream.address: \"localhost\" is not an IP address");
+        assert_refused("stream: {tls_key_file: key}\n", "test.yaml:1: stream.tls_key_file: \"key\" is not an absolute path without \"..\"");
+        assert_refused("stream: {tls_cert_file: /a}\n", "stream: tls_cert_file and tls_key_file go together; tls_key_file is not set");
         assert_refused("images:\n  mirrors:\n  - registry: a\n    endpoint: b\n",
                        "test.yaml:4: images.mirrors[0].endpoint: \"b\" is not http:// or https:// and a host with an optional port");
         assert_refused("images:\n  mirrors:\n  - {registry: a, endpoint: 'http://b/c'}\n",

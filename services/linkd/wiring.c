@@ -31,6 +31,8 @@ static const struct {
 } wiring_fds[] = {
         {"cri", PROCESS_GATEWAYD},
         {"stream", PROCESS_STREAMD},
+        {"tls-cert", PROCESS_STREAMD},
+        {"tls-key", PROCESS_STREAMD},
         {"ca", PROCESS_IMAGED_FETCH},
 };
 

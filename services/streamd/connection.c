@@ -40,6 +40,7 @@ Connection *connection_free(Connection *connection)
         for (size_t i = 0; i < ARRAY_SIZE(events); i++)
                 if (events[i])
                         event_free(events[i]);
+        connection->tls = tls_peer_free(connection->tls);
         connection->fd = fd_close(connection->fd);
         byte_queue_done(&connection->in);
         byte_queue_done(&connection->out);
@@ -252,12 +253,13 @@ static int connection_feed(Connection *connection, uint8_t *bytes, size_t n)
         return 0;
 }
 
-static int connection_on_readable(Connection *connection)
+static int connection_read(Connection *connection)
 {
         uint8_t bytes[STREAMD_READ_BYTES];
         size_t room = connection->state == CONNECTION_HEAD ? HTTP_HEAD_BYTES_MAX - byte_queue_length(&connection->in)
                                                            : sizeof(bytes);
-        ssize_t n = recv(connection->fd, bytes, room, MSG_DONTWAIT);
+        ssize_t n = connection->tls ? tls_peer_receive(connection->tls, bytes, room)
+                                    : recv(connection->fd, bytes, room, MSG_DONTWAIT);
 
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
                 return 0;
@@ -267,6 +269,17 @@ static int connection_on_readable(Connection *connection)
         }
         connection->traffic_usec = clock_monotonic_usec();
         int r = connection_feed(connection, bytes, (size_t)n);
+        return r ? fold(r) : 0;
+}
+
+static int connection_on_readable(Connection *connection)
+{
+        int r;
+
+        /* Of a record of TLS all is taken, for the socket tells of it once. */
+        do {
+                r = connection_read(connection);
+        } while (r == 0 && !connection->dead && connection->tls && tls_peer_has_pending(connection->tls));
         return r ? fold(r) : 0;
 }
 
@@ -305,12 +318,17 @@ static int connection_on_timer(Connection *connection)
         return r ? fold(r) : 0;
 }
 
+static ssize_t connection_send(Connection *connection, const uint8_t *bytes, size_t n)
+{
+        return connection->tls ? tls_peer_send(connection->tls, bytes, n)
+                               : send(connection->fd, bytes, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
 /* Sends what the socket takes; what is left waits for it to be writable. */
 static int connection_flush(Connection *connection)
 {
         while (byte_queue_length(&connection->out) > 0) {
-                ssize_t n = send(connection->fd, byte_queue_head(&connection->out), byte_queue_length(&connection->out),
-                                 MSG_NOSIGNAL | MSG_DONTWAIT);
+                ssize_t n = connection_send(connection, byte_queue_head(&connection->out), byte_queue_length(&connection->out));
                 if (n < 0 && errno == EAGAIN)
                         return event_add(connection->write_event, NULL) < 0 ? error_origin(-ENOMEM) : 0;
                 if (n <= 0) {
@@ -371,6 +389,8 @@ static int connection_update(Connection *connection)
                      (connection->n_in_waiting < STREAMD_IN_HIGH && n_out < STREAMD_OUT_MAX);
 
         if (connection->state == CONNECTION_FLUSHING && n_out == 0) {
+                if (connection->tls)
+                        tls_peer_end(connection->tls);
                 (void)shutdown(connection->fd, SHUT_WR);
                 connection->state = CONNECTION_ENDING;
                 int r = connection_set_timer(connection, STREAMD_LINGER_USEC);
@@ -445,7 +465,8 @@ int connection_new(Streamd *streamd, int fd)
         connection->write_event = event_new(loop, fd, EV_WRITE, connection_on_event, connection);
         connection->look_timer = event_new(loop, -1, EV_TIMEOUT, connection_on_look, connection);
         connection->timer = event_new(loop, -1, EV_TIMEOUT, connection_on_event, connection);
-        if (!connection->read_event || !connection->write_event || !connection->look_timer || !connection->timer ||
+        if ((streamd->tls && tls_peer_new(streamd->tls, fd, &connection->tls) < 0) || !connection->read_event ||
+            !connection->write_event || !connection->look_timer || !connection->timer ||
             event_add(connection->read_event, NULL) < 0 || connection_set_timer(connection, STREAMD_HEAD_USEC) < 0) {
                 (void)connection_free(connection);
                 return error_origin(-ENOMEM);

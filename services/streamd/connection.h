@@ -6,6 +6,7 @@
 
 #include "services/streamd/handshake.h"
 #include "services/streamd/streamd.h"
+#include "services/streamd/tls.h"
 
 typedef enum ConnectionState {
         CONNECTION_HEAD,      /* reading the request's head */
@@ -19,6 +20,7 @@ typedef struct Connection {
         List link;        /* in Streamd.connections */
         Streamd *streamd; /* borrowed; outlives us */
         int fd;           /* owned */
+        TlsPeer *tls;     /* owned; NULL: the client speaks as it is */
         ConnectionState state;
         bool dead;   /* connection_settle() frees it */
         bool choked; /* too much waits for the client: sources are not read */

@@ -89,6 +89,25 @@ int streamd_update_listener(Streamd *streamd)
         return r < 0 ? error_origin(-ENOMEM) : 0;
 }
 
+/* The library is loaded while memory may still become executable. */
+static int streamd_acquire(void *context)
+{
+        Streamd *streamd = context;
+
+        streamd->config = service_section(streamd->service, sizeof(*streamd->config));
+        int r = streamd->config->tls ? tls_server_load(&streamd->tls) : 0;
+        return r ? fold(r) : 0;
+}
+
+static int streamd_configure_tls(Streamd *streamd)
+{
+        _cleanup_fd_ int certificate_fd = service_take_fd(streamd->service, "tls-cert");
+        _cleanup_fd_ int key_fd = service_take_fd(streamd->service, "tls-key");
+        int r = streamd->tls ? tls_server_configure(streamd->tls, certificate_fd, key_fd) : 0;
+
+        return r ? fold(r) : 0;
+}
+
 static int streamd_ready(void *context)
 {
         Streamd *streamd = context;
@@ -96,7 +115,9 @@ static int streamd_ready(void *context)
         list_init(&streamd->connections);
         list_init(&streamd->sessions);
         list_init(&streamd->forwards);
-        streamd->config = service_section(streamd->service, sizeof(*streamd->config));
+        int r = streamd_configure_tls(streamd);
+        if (r)
+                return fold(r);
         streamd->listener_fd = service_take_fd(streamd->service, "stream");
         if (streamd->listener_fd < 0)
                 return error_origin(-EBADF);
@@ -104,7 +125,7 @@ static int streamd_ready(void *context)
                                             streamd_on_listener, streamd);
         if (!streamd->listener_event)
                 return error_origin(-ENOMEM);
-        int r = streamd_update_listener(streamd);
+        r = streamd_update_listener(streamd);
         if (r)
                 return fold(r);
         service_set_state(streamd->service, ROW_STATE_READY);
@@ -115,13 +136,16 @@ static void streamd_release(void *context)
 {
         Streamd *streamd = context;
 
-        if (!streamd->listener_event)
+        if (!streamd->listener_event) {
+                streamd->tls = tls_server_free(streamd->tls);
                 return;
+        }
         event_free(streamd->listener_event);
         streamd->listener_event = NULL;
         streamd->listener_fd = fd_close(streamd->listener_fd);
         list_for_each_safe(i, next, &streamd->connections)
                 (void)connection_free(container_of(i, Connection, link));
+        streamd->tls = tls_server_free(streamd->tls);
 }
 
 int main(int argc, char **argv)
@@ -131,6 +155,7 @@ int main(int argc, char **argv)
                 .context_size = sizeof(Streamd),
                 .edges = streamd_edges,
                 .n_edges = ARRAY_SIZE(streamd_edges),
+                .acquire = streamd_acquire,
                 .ready = streamd_ready,
                 .release = streamd_release,
         };

@@ -29,6 +29,7 @@ struct event;
 typedef struct Streamd {
         Service *service; /* borrowed; first member */
         const ConfigStreamd *config;
+        struct TlsServer *tls;        /* owned; NULL: none */
         int listener_fd;              /* owned */
         struct event *listener_event; /* owned; disabled while there are too many connections */
         List connections;             /* Connection.link */

@@ -10,7 +10,7 @@
 #define START_BACKOFF_MAX_USEC (10 * 1000 * 1000)
 #define START_STABLE_USEC (30 * 1000 * 1000) /* lived that long: the next restart is immediate again */
 #define START_STOP_USEC (10 * 1000 * 1000)   /* then what has not ended is killed */
-#define START_KEPT_MAX 4
+#define START_KEPT_MAX 6
 #define START_MEMORY_BYTES (256 * 1024)
 
 typedef struct StartChild {
