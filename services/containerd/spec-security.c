@@ -101,10 +101,20 @@ static int spec_check_seccomp(const SpecInput *input, Failure *failure)
         return 0;
 }
 
+/* Clients write the prefix of the deprecated field in the new one too, and peers take it. */
+static SpecProfile spec_apparmor_choose(const Runtime__V1__LinuxContainerSecurityContext *context)
+{
+        SpecProfile profile = spec_profile_choose(context->apparmor, context->apparmor_profile);
+
+        if (profile.mode == SPEC_PROFILE_LOCALHOST && profile.name && str_has_prefix(profile.name, "localhost/"))
+                profile.name += strlen("localhost/");
+        return profile;
+}
+
 static int spec_check_apparmor(const SpecInput *input, Failure *failure)
 {
         const Runtime__V1__LinuxContainerSecurityContext *context = spec_context(input);
-        SpecProfile profile = spec_profile_choose(context->apparmor, context->apparmor_profile);
+        SpecProfile profile = spec_apparmor_choose(context);
 
         if (profile.mode == SPEC_PROFILE_UNKNOWN)
                 return spec_refuse(input, failure,
@@ -229,7 +239,7 @@ static int spec_build_profiles(SpecBuild *build)
                 seccomp->profile_path = (char *)profile.name;
         }
         /* There is no AppArmor profile of our own yet: the runtime's default is none. */
-        profile = spec_profile_choose(context->apparmor, context->apparmor_profile);
+        profile = spec_apparmor_choose(context);
         if (profile.mode == SPEC_PROFILE_LOCALHOST)
                 build->spec->process->apparmor_profile = (char *)profile.name;
         return 0;

@@ -119,11 +119,11 @@ static void test_apparmor_and_selinux(void)
         World w;
 
         profile.profile_type = RUNTIME__V1__SECURITY_PROFILE__PROFILE_TYPE__Localhost;
-        profile.localhost_ref = (char *)"my-profile";
-        for (int has = 0; has < 2; has++) {
+        for (int has = 0; has < 3; has++) {
                 world_init(&w);
+                profile.localhost_ref = (char *)(has == 2 ? "localhost/my-profile" : "my-profile");
                 w.context.apparmor = &profile;
-                w.input.has_apparmor = has;
+                w.input.has_apparmor = has > 0;
                 if (has) {
                         world_compose(&w);
                         assert_eq_str(w.spec->process->apparmor_profile, "my-profile");

@@ -318,10 +318,12 @@ static int permit_check_apparmor(PermitCheck *check)
                 if (context->apparmor->profile_type == RUNTIME__V1__SECURITY_PROFILE__PROFILE_TYPE__Localhost)
                         name = context->apparmor->localhost_ref;
         } else if (str_has_prefix(old, "localhost/")) {
-                name = old + strlen("localhost/");
+                name = old;
         } else {
                 is_default = str_equal(old, "runtime/default");
         }
+        if (str_has_prefix(name, "localhost/")) /* in the new field as well */
+                name += strlen("localhost/");
         if (!str_is_empty(name) && !str_equal(asked, name))
                 return permit_check_refuse(check, "apparmor_profile \"%s\": the request says \"%s\"", asked, name);
         if (is_default && !str_is_empty(asked) && !str_equal(asked, PERMIT_CHECK_APPARMOR_DEFAULT))

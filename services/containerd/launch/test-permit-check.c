@@ -495,6 +495,11 @@ static void test_labels(void)
         fixture_refused("strict");
         f.process.apparmor_profile = TEXT("strict");
         fixture_allowed();
+        f.context.apparmor = &f.apparmor_profile;
+        f.apparmor_profile.profile_type = RUNTIME__V1__SECURITY_PROFILE__PROFILE_TYPE__Localhost;
+        f.apparmor_profile.localhost_ref = TEXT("localhost/strict");
+        f.process.apparmor_profile = TEXT("strict");
+        fixture_allowed();
         f.context.apparmor_profile = TEXT("localhost/strict");
         fixture_refused("strict");
         f.process.apparmor_profile = TEXT("strict");
