@@ -87,6 +87,8 @@ enum { SEAL_E_FORGED = 1, SEAL_E_MISMATCH, SEAL_E_EXPIRED };
 void permit_seal(Permit *permit, const void *request, size_t n, const uint8_t key[SEAL_KEY_BYTES]);
 /* The fixed part alone: magic, version, terminated strings, valid ids, age, mac. 0, SEAL_E_FORGED or SEAL_E_EXPIRED. */
 int permit_check(const Permit *permit, PermitVerb verb, const uint8_t key[SEAL_KEY_BYTES]);
+/* The same, of any age: for verbs that only read, and are asked as long as the object lives. 0 or SEAL_E_FORGED. */
+int permit_check_seal(const Permit *permit, PermitVerb verb, const uint8_t key[SEAL_KEY_BYTES]);
 /* The request that travelled beside it is the one that was sealed. 0 or SEAL_E_MISMATCH. */
 int permit_check_request(const Permit *permit, const void *request, size_t n);
 /* The bytes beyond each NUL count: whoever fills volumes clears them first. */

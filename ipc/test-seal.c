@@ -150,7 +150,7 @@ static void permit_age_is_checked(void)
                 permit_seal(&p, "request", 7, key);
                 p.sealed_usec -= cases[i].age_usec;
                 permit_reseal(&p);
-                if (permit_check(&p, cases[i].verb, key) != cases[i].wanted)
+                if (permit_check(&p, cases[i].verb, key) != cases[i].wanted || permit_check_seal(&p, cases[i].verb, key) != 0)
                         test_fail("case %zu", i);
         }
 }

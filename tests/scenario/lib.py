@@ -356,12 +356,20 @@ class Node:
         return json.loads(self.crictl(arguments[0], "-o", "json", *arguments[1:]).stdout)
 
     def clear(self):
-        """Removes every container and pod; what refuses is told."""
-        for container in self.client.ListContainers().containers:
-            self.client.RemoveContainer(container_id=container.id)
-        for pod in self.client.ListPodSandbox().items:
-            self.client.StopPodSandbox(pod_sandbox_id=pod.id)
-            self.client.RemovePodSandbox(pod_sandbox_id=pod.id)
+        """Removes every container and pod; what refuses is told. A daemon that a test has ended may still be recovering."""
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                for container in self.client.ListContainers().containers:
+                    self.client.RemoveContainer(container_id=container.id)
+                for pod in self.client.ListPodSandbox().items:
+                    self.client.StopPodSandbox(pod_sandbox_id=pod.id)
+                    self.client.RemovePodSandbox(pod_sandbox_id=pod.id)
+                return
+            except grpc.RpcError as error:
+                if error.code() != CODES.UNAVAILABLE or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.2)
 
 
 # What must be as it was ----------------------------------------------------------------------------------------------

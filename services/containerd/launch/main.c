@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -110,6 +111,24 @@ static void launch_compose(const Launch *launch, const LaunchCreate *verb, bool 
                 (void)snprintf(start->cgroup, sizeof(start->cgroup), "%s%s", launch->config->cgroup_root, cgroup);
 }
 
+/* One launch or update of an id at a time: two that pass their checks could write one document between them, which nobody checked.
+ * Held until the fd is closed. */
+static int launch_lock(const Launch *launch, bool is_exec, const char *id, Verdict *verdict)
+{
+        char path[PLACE_PATH_MAX];
+        place_path(path, launch->common, is_exec ? PLACE_EXEC : PLACE_CONTAINER, id, "");
+        _cleanup_fd_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+        if (fd < 0) {
+                (void)verdict_set(verdict, GRPC_STATUS_FAILED_PRECONDITION, "%s: its root file system is not prepared: %s", id, strerror(errno));
+                return -1;
+        }
+        if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+                (void)verdict_set(verdict, GRPC_STATUS_ABORTED, "%s: another call for it is under way; try again when that has ended", id);
+                return -1;
+        }
+        return TAKE_FD(fd);
+}
+
 /* Asked for a container or for a process in one, with the sealed request and a typed spec. The confined child re-checks the seal and
  * that the spec asks for no more than the request, or than the container has; an id is good once. At worst a taken-over
  * containerd gets a container or a process that the kubelet asked for, with less than it asked. */
@@ -130,11 +149,14 @@ static int launch_make(const Launch *launch, int edge_fd, HandRequest *request, 
         if (r != 0)
                 return launch_answer(edge_fd, request, r, &verdict, NULL);
         launch_compose(launch, verb, is_exec, &start);
-        place_path(path, launch->common, PLACE_EXIT, start.id, "");
-        if (lstat(path, &st) == 0) /* the document of one that exists must stay what it is */
-                r = verdict_set(&verdict, GRPC_STATUS_ALREADY_EXISTS, "%s: it was started before; remove it first", start.id);
-        if (r == 0 && is_exec && place_make_exec(launch->common, start.container, start.id, &container_fd) < 0)
+        if (is_exec && place_make_exec(launch->common, start.container, start.id, &container_fd) < 0)
                 r = verdict_set(&verdict, GRPC_STATUS_NOT_FOUND, "exec: there is no container %s here", start.container);
+        _cleanup_fd_ int lock_fd = r == 0 ? launch_lock(launch, is_exec, start.id, &verdict) : -1;
+        if (lock_fd < 0)
+                r = 1;
+        place_path(path, launch->common, PLACE_EXIT, start.id, "");
+        if (r == 0 && lstat(path, &st) == 0) /* the document of one that exists must stay what it is */
+                r = verdict_set(&verdict, GRPC_STATUS_ALREADY_EXISTS, "%s: it was started before; remove it first", start.id);
         const RenderJob job = {.permit = permit, .kind = is_exec ? RENDER_KIND_EXEC : RENDER_KIND_CREATE, .flags = verb->flags, .spec_fd = request->frame.fds[0],
                                .request_fd = request->frame.fds[1], .container_fd = container_fd};
         place_path(path, launch->common, is_exec ? PLACE_EXEC : PLACE_CONTAINER, start.id,
@@ -212,6 +234,9 @@ static int on_launch_update(void *context, int edge_fd, HandRequest *request)
         char words[RUNTIME_WORDS_MAX], path[PLACE_PATH_MAX];
         const char *id = verb->permit.pod_id;
         int r = launch_check(launch, id, verb->runtime, &verdict);
+        _cleanup_fd_ int lock_fd = r == 0 ? launch_lock(launch, false, id, &verdict) : -1;
+        if (r == 0 && lock_fd < 0)
+                r = 1;
         if (r == 0 && limits_are_known(launch->common, id))
                 job.kind = RENDER_KIND_UPDATE;
         for (; r == 0 && job.kind <= RENDER_KIND_UPDATE; job.kind++) {

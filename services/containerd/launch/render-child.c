@@ -351,8 +351,9 @@ static int render_child_run(const RenderChild *child)
                 return RENDER_E_FORBIDDEN;
         }
         int r = kinds[kind].render(child, &render, &json);
+        _cleanup_free_ char *text = r == 0 && json ? json_dumps(json, JSON_COMPACT) : NULL;
         if (r == 0 && json)
-                r = json_dumpfd(json, child->result_fd, JSON_COMPACT) < 0 ? -EIO : 0;
+                r = !text ? -ENOMEM : fd_write_full(child->result_fd, text, strlen(text)) < 0 ? -EIO : 0;
         return r;
 }
 

@@ -68,7 +68,7 @@ int usage_open(const Setup *setup, const SetupUsage *verb, CgroupFiles *ret, int
         _cleanup_(cgroup_dirs_done) CgroupDirs dirs = CGROUP_DIRS_NULL;
         int net_fd = -1;
 
-        if (!key || permit_check(permit, PERMIT_VERB_RUN_POD, key) != 0)
+        if (!key || permit_check_seal(permit, PERMIT_VERB_RUN_POD, key) != 0) /* it reads only, as long as the pod lives */
                 return refusal_set(refusal, GRPC_STATUS_PERMISSION_DENIED,
                                    "setup_usage: the permit is not one that gatewayd sealed for a pod");
         if (cgroup_path_parent(path, setup->config->systemd_cgroups, permit->cgroup_parent))
