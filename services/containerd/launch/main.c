@@ -112,7 +112,7 @@ static void launch_compose(const Launch *launch, const LaunchCreate *verb, bool 
 }
 
 /* One launch or update of an id at a time: two that pass their checks could write one document between them, which nobody checked.
- * Held until the fd is closed. */
+ * Waits for the other, which may have answered already and be about to end. Held until the fd is closed. */
 static int launch_lock(const Launch *launch, bool is_exec, const char *id, Verdict *verdict)
 {
         char path[PLACE_PATH_MAX];
@@ -122,10 +122,11 @@ static int launch_lock(const Launch *launch, bool is_exec, const char *id, Verdi
                 (void)verdict_set(verdict, GRPC_STATUS_FAILED_PRECONDITION, "%s: its root file system is not prepared: %s", id, strerror(errno));
                 return -1;
         }
-        if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-                (void)verdict_set(verdict, GRPC_STATUS_ABORTED, "%s: another call for it is under way; try again when that has ended", id);
-                return -1;
-        }
+        while (flock(fd, LOCK_EX) < 0)
+                if (errno != EINTR) {
+                        (void)verdict_set(verdict, GRPC_STATUS_INTERNAL, "%s: it cannot be locked: %s", id, strerror(errno));
+                        return -1;
+                }
         return TAKE_FD(fd);
 }
 
