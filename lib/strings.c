@@ -75,6 +75,21 @@ void str_printable(char *to, size_t size, const void *bytes, size_t n)
         memcpy(to + used, total < size ? "" : "...", total < size ? 1 : 4);
 }
 
+size_t utf8_length(const uint8_t *s, size_t n)
+{
+        size_t length = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3 : s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : 0;
+
+        if (length == 0 || length > n)
+                return 0;
+        for (size_t i = 1; i < length; i++)
+                if ((s[i] & 0xc0) != 0x80)
+                        return 0;
+        if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) ||
+            (s[0] == 0xf4 && s[1] > 0x8f))
+                return 0;
+        return length;
+}
+
 void hex_encode(char *to, const uint8_t *bytes, size_t n)
 {
         static const char digits[] = "0123456789abcdef";

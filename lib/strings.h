@@ -32,6 +32,10 @@ char *str_printf(const char *format, ...) _printf_(1, 2);
  * to fit (the last three characters are then dots). Always terminated; size is at least 4. */
 void str_printable(char *to, size_t size, const void *bytes, size_t n);
 
+/* The length of the valid UTF-8 sequence at s, of which n > 0 bytes are there; 0 if there is none (RFC 3629: no surrogates, nothing
+ * over-long, at most U+10FFFF). */
+size_t utf8_length(const uint8_t *s, size_t n);
+
 /* to holds 2 * n + 1 bytes. */
 void hex_encode(char *to, const uint8_t *bytes, size_t n);
 /* Exactly 2 * n lower-case digits followed by the end of the string; false otherwise. */

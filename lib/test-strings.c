@@ -123,6 +123,34 @@ static void strings_printable(void)
         assert_eq_str(text, "");
 }
 
+static void strings_utf8(void)
+{
+        static const struct {
+                const char *bytes;
+                size_t n, wanted;
+        } cases[] = {
+                {"a", 1, 1},
+                {"\0", 1, 1},
+                {"\xc3\xa9", 2, 2},
+                {"\xe2\x82\xac", 3, 3},
+                {"\xf0\x9f\x98\x80", 4, 4},
+                {"\xf4\x8f\xbf\xbf", 4, 4},
+                {"\x80", 1, 0},             /* a continuation alone */
+                {"\xc3", 1, 0},             /* cut short */
+                {"\xc3(", 2, 0},            /* no continuation */
+                {"\xc0\x80", 2, 0},         /* over-long */
+                {"\xe0\x9f\xbf", 3, 0},     /* over-long */
+                {"\xf0\x8f\xbf\xbf", 4, 0}, /* over-long */
+                {"\xed\xa0\x80", 3, 0},     /* a surrogate */
+                {"\xf4\x90\x80\x80", 4, 0}, /* beyond U+10FFFF */
+                {"\xf5\x80\x80\x80", 4, 0},
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+                if (utf8_length((const uint8_t *)cases[i].bytes, cases[i].n) != cases[i].wanted)
+                        test_fail("case %zu", i);
+}
+
 int main(void)
 {
         TEST_RUN(strings_compare);
@@ -132,5 +160,6 @@ int main(void)
         TEST_RUN(strings_u64);
         TEST_RUN(strings_id);
         TEST_RUN(strings_printable);
+        TEST_RUN(strings_utf8);
         return 0;
 }

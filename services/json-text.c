@@ -30,27 +30,11 @@ static void json_text_put_string(JsonText *json, const char *s)
         json_text_put(json, s, strlen(s));
 }
 
-/* The length of the valid UTF-8 sequence at s, 0 if there is none (RFC 3629). */
-static size_t json_text_sequence_length(const uint8_t *s, size_t n)
-{
-        size_t length = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3 : s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : 0;
-
-        if (length == 0 || length > n)
-                return 0;
-        for (size_t i = 1; i < length; i++)
-                if ((s[i] & 0xc0) != 0x80)
-                        return 0;
-        if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) ||
-            (s[0] == 0xf4 && s[1] > 0x8f))
-                return 0;
-        return length;
-}
-
 static void json_text_put_quoted(JsonText *json, const uint8_t *s, size_t n)
 {
         json_text_put(json, "\"", 1);
         for (size_t i = 0; i < n;) {
-                size_t length = json_text_sequence_length(s + i, n - i);
+                size_t length = utf8_length(s + i, n - i);
                 char escape[8];
                 if (length == 0) {
                         json_text_put_string(json, "\\ufffd");

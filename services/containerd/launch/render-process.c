@@ -40,22 +40,6 @@ int render_forbid(Render *render, const char *format, ...)
         return RENDER_E_FORBIDDEN;
 }
 
-/* The length of the valid UTF-8 sequence at s, 0 if there is none (RFC 3629: no surrogates, nothing over-long). */
-static size_t render_utf8_length(const uint8_t *s, size_t n)
-{
-        size_t length = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3
-                        : s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : 0;
-        if (length == 0 || length > n)
-                return 0;
-        for (size_t i = 1; i < length; i++)
-                if ((s[i] & 0xc0) != 0x80)
-                        return 0;
-        if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) ||
-            (s[0] == 0xf4 && s[1] > 0x8f))
-                return 0;
-        return length;
-}
-
 /* JSON carries UTF-8 only. What is none becomes U+FFFD, as it does in the peers. */
 static json_t *render_text(const uint8_t *bytes, size_t n)
 {
@@ -65,7 +49,7 @@ static json_t *render_text(const uint8_t *bytes, size_t n)
         if (!text)
                 return NULL;
         for (size_t i = 0; i < n;) {
-                size_t length = render_utf8_length(bytes + i, n - i);
+                size_t length = utf8_length(bytes + i, n - i);
                 memcpy(text + used, length ? (const char *)bytes + i : replacement, length ? length : 3);
                 used += length ? length : 3;
                 i += length ? length : 1;
