@@ -12,6 +12,7 @@
 #define CONFIG_MIRRORS_MAX 32
 #define CONFIG_BIN_DIRS_MAX 4
 #define CONFIG_NAMESERVERS_MAX 4
+#define CONFIG_PINNED_MAX 16
 
 typedef struct ConfigCommon {
         char instance[CONFIG_NAME_MAX];      /* "" for the default one; part of cgroup and netns names */
@@ -61,6 +62,8 @@ typedef struct ConfigImaged {
         uint32_t allow_loopback;       /* bool: registries on loopback addresses may be dialled */
         uint64_t max_layer_bytes;      /* uncompressed */
         uint64_t max_image_bytes;
+        uint32_t n_pinned;
+        char pinned[CONFIG_PINNED_MAX][CONFIG_PATH_MAX]; /* patterns of image names, see fnmatch(3) */
         ConfigMirror mirrors[CONFIG_MIRRORS_MAX];
 } ConfigImaged;
 

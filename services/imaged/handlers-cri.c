@@ -2,6 +2,7 @@
 
 /* The image service of CRI: everything but pulls is answered from memory. */
 
+#include <fnmatch.h>
 #include <jansson.h>
 #include <stdio.h>
 
@@ -68,7 +69,19 @@ static void image_message_set_user(ImageMessage *message, const char *user)
         }
 }
 
-static int image_message_init(ImageMessage *message, const Image *image)
+/* By any of its names, as the configuration's patterns say. */
+static bool image_is_pinned(const Imaged *imaged, const Image *image)
+{
+        list_for_each(i, (List *)&image->names) {
+                const ImageName *name = container_of(i, ImageName, link);
+                for (uint32_t k = 0; k < imaged->config->n_pinned; k++)
+                        if (fnmatch(imaged->config->pinned[k], name->text, 0) == 0)
+                                return true;
+        }
+        return false;
+}
+
+static int image_message_init(ImageMessage *message, const Imaged *imaged, const Image *image)
 {
         *message = (ImageMessage){0};
         runtime__v1__image__init(&message->image);
@@ -98,6 +111,7 @@ static int image_message_init(ImageMessage *message, const Image *image)
         message->image.size = image->size_bytes;
         message->spec.image = message->id;
         message->image.spec = &message->spec;
+        message->image.pinned = image_is_pinned(imaged, image);
         image_message_set_user(message, image->config->user);
         return 0;
 }
@@ -122,7 +136,7 @@ int on_list_images(void *userdata, Frame *frame)
                 Image *image = container_of(i, Image, link);
                 if (image->removed || (*wanted && image != only))
                         continue;
-                r = image_message_init(&messages[response.n_images], image);
+                r = image_message_init(&messages[response.n_images], imaged, image);
                 if (r < 0)
                         break;
                 images[response.n_images] = &messages[response.n_images].image;
@@ -183,7 +197,7 @@ int on_image_status(void *userdata, Frame *frame)
         if (!image)
                 return reply_send(to, &response.base, NULL, 0); /* an unknown image is an empty answer, not an error */
         _cleanup_(image_message_done) ImageMessage message;
-        int r = image_message_init(&message, image);
+        int r = image_message_init(&message, imaged, image);
         if (r < 0)
                 return fold(r);
         response.image = &message.image;

@@ -9,6 +9,8 @@
 #include "lib/clock.h"
 #include "lib/error.h"
 
+/* Not for a header: what follows is shown to the token server alone. */
+#define REGISTRY_REFRESH "Refresh "
 #define REGISTRY_TOKEN_MAX (64 * 1024)
 #define REGISTRY_PARSE_TIMEOUT (30 * USEC_PER_SEC)
 
@@ -91,12 +93,10 @@ static int registry_set_credentials(Registry *registry, const Runtime__V1__AuthC
         /* What is for one registry is not shown to another. */
         if (auth && !reference_is_of_server(&registry->reference, auth->server_address))
                 auth = NULL;
-        if (auth && !str_is_empty(auth->identity_token)) {
-                *ret_why = "its AuthConfig has an identity_token, which is not supported; use username and password, or registry_token";
-                return REGISTRY_E_CREDENTIALS;
-        }
         if (auth && !str_is_empty(auth->registry_token))
                 registry->credentials = str_printf("Bearer %s", auth->registry_token);
+        else if (auth && !str_is_empty(auth->identity_token))
+                registry->credentials = str_printf(REGISTRY_REFRESH "%s", auth->identity_token);
         else if (auth && !str_is_empty(auth->auth))
                 registry->credentials = str_printf("Basic %s", auth->auth);
         else if (auth && !str_is_empty(auth->username))
@@ -272,24 +272,40 @@ static char *registry_escape(const char *value)
         return escaped;
 }
 
+/* The form that OAuth 2 wants for a refresh token (RFC 6749, 6; what registries answer is in the distribution specification's
+ * "oauth" page). NULL: memory is out. */
+static char *registry_refresh_form(const char *service, const char *scope, const char *token)
+{
+        char *escaped = registry_escape(token);
+        char *form = escaped ? str_printf("grant_type=refresh_token&client_id=bulkhead&service=%s&scope=%s&refresh_token=%s", service,
+                                          scope, escaped)
+                             : NULL;
+        registry_forget(&escaped);
+        return form;
+}
+
 static int registry_get_token(RegistryRequest *request, const Bulkhead__ImagedParse__ParseChallengeResponse *challenge)
 {
         Registry *registry = request->registry;
         const RegistryEndpoint *endpoint = &registry->endpoints[registry->endpoint];
         bool ours = registry_realm_is_ours(endpoint, challenge->realm);
-        bool secret = endpoint->own && ours && str_has_prefix(registry->credentials, "Basic ");
-        _cleanup_free_ char *scope = *challenge->scope ? registry_escape(challenge->scope) : NULL;
+        bool secret = endpoint->own && ours;
+        bool refresh = secret && str_has_prefix(registry->credentials, REGISTRY_REFRESH);
+        _cleanup_free_ char *pull = str_printf("repository:%s:pull", registry->reference.repository);
+        _cleanup_free_ char *scope = pull ? registry_escape(*challenge->scope ? challenge->scope : pull) : NULL;
         _cleanup_free_ char *service = registry_escape(challenge->service);
-        _cleanup_free_ char *url =
-                scope && service
-                        ? str_printf("%s%sservice=%s&scope=%s", challenge->realm, strchr(challenge->realm, '?') ? "&" : "?", service, scope)
-                        : str_printf("%s%sservice=%s&scope=repository:%s:pull", challenge->realm,
-                                     strchr(challenge->realm, '?') ? "&" : "?", service ? service : "", registry->reference.repository);
-        if (!url)
+        _cleanup_(registry_forget) char *form =
+                refresh && scope && service ? registry_refresh_form(service, scope, registry->credentials + strlen(REGISTRY_REFRESH)) : NULL;
+        _cleanup_free_ char *url = !scope || !service ? NULL
+                                   : refresh          ? strdup(challenge->realm)
+                                                      : str_printf("%s%sservice=%s&scope=%s", challenge->realm,
+                                                                   strchr(challenge->realm, '?') ? "&" : "?", service, scope);
+        if (!url || (refresh && !form))
                 return error_origin(-ENOMEM);
         const TransferSpec spec = {
                 .url = url,
-                .authorization = secret ? registry->credentials : "",
+                .form = form,
+                .authorization = secret && str_has_prefix(registry->credentials, "Basic ") ? registry->credentials : "",
                 .skip_verify = endpoint->skip_verify && ours,
                 .allow_loopback = endpoint->allow_loopback && ours,
                 .allow_plain = endpoint->plain && ours,
@@ -314,6 +330,9 @@ static int registry_on_challenge(void *userdata, const Answer *answer)
                 return registry_retry(request, strdup(registry->credentials));
         if (challenge->bearer)
                 return fold(registry_get_token(request, challenge));
+        if (challenge->basic && endpoint->own && str_has_prefix(registry->credentials, REGISTRY_REFRESH))
+                return registry_fail(request, "it asks for a user and a password, and the request has an identity token for it; "
+                                              "put these into the image pull secret");
         if (challenge->basic && endpoint->own && *registry->credentials)
                 return registry_retry(request, strdup(registry->credentials));
         return registry_fail(request, "it asks for credentials, and the request has none for it; add an image pull secret");

@@ -258,6 +258,7 @@ static int transfer_start_fetch(Transfer *transfer, const TransferSpec *spec)
         request.n_accept = spec->n_accept;
         request.accept = (char **)spec->accept;
         request.authorization = (char *)(spec->authorization ? spec->authorization : "");
+        request.form = (char *)(spec->form ? spec->form : "");
         request.max_bytes = spec->max_bytes;
         request.progress_timeout_sec = transfer->imaged->config->progress_timeout_sec;
         request.skip_verify = spec->skip_verify;

@@ -42,6 +42,7 @@ typedef struct TransferSpec {
         const char *const *accept;
         size_t n_accept;
         const char *authorization; /* borrowed during the call, "" for none */
+        const char *form;          /* borrowed during the call; NULL: GET it, else POST this form */
         bool skip_verify, allow_loopback, allow_plain;
         const char *import_id, *import_path; /* import: this file of an extracted archive */
         bool to_file;

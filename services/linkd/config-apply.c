@@ -21,6 +21,8 @@ static const Field config_fields[] = {
         FIELD("log_level", common.log_level, FIELD_U32, true),
         FIELD("images.mirrors, images.registries", imaged.mirrors, FIELD_BYTES, true),
         FIELD("images.mirrors, images.registries (number)", imaged.n_mirrors, FIELD_U32, true),
+        FIELD("images.pinned", imaged.pinned, FIELD_BYTES, true),
+        FIELD("images.pinned (number)", imaged.n_pinned, FIELD_U32, true),
         FIELD("images.max_concurrent_downloads", imaged.max_concurrent_downloads, FIELD_U32, true),
         FIELD("images.progress_timeout", imaged.progress_timeout_sec, FIELD_U32, true),
         FIELD("images.max_layer_bytes", imaged.max_layer_bytes, FIELD_U64, true),

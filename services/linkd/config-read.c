@@ -250,6 +250,16 @@ static int reader_images(Reader *reader, const YamlImages *images)
                 r = reader_mirror(reader, i, &images->mirrors[i]);
         for (size_t i = 0; r == 0 && i < images->n_registries; i++)
                 r = reader_registry(reader, i, &images->registries[i]);
+        for (size_t i = 0; r == 0 && i < images->n_pinned; i++) {
+                char key[64];
+                (void)snprintf(key, sizeof(key), "images.pinned[%zu]", i);
+                if (to->n_pinned == CONFIG_PINNED_MAX)
+                        r = reader_refuse(reader, key, "there are more than %d patterns", CONFIG_PINNED_MAX);
+                else if (!*images->pinned[i] || !str_copy(to->pinned[to->n_pinned], sizeof(to->pinned[0]), images->pinned[i]))
+                        r = reader_refuse(reader, key, "it is empty, or longer than %d bytes", CONFIG_PATH_MAX - 1);
+                else
+                        to->n_pinned++;
+        }
         for (size_t i = 0; r == 0 && i < images->n_nameservers; i++) {
                 char key[64];
                 (void)snprintf(key, sizeof(key), "images.nameservers[%zu]", i);

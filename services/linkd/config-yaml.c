@@ -65,6 +65,7 @@ static const cyaml_schema_value_t yaml_registry = {
 static const cyaml_schema_field_t yaml_images_fields[] = {
         LIST("mirrors", YamlImages, mirrors, &yaml_mirror, CONFIG_MIRRORS_MAX),
         LIST("registries", YamlImages, registries, &yaml_registry, CONFIG_MIRRORS_MAX),
+        LIST("pinned", YamlImages, pinned, &yaml_string, CONFIG_PINNED_MAX),
         NUMBER("max_concurrent_downloads", YamlImages, max_concurrent_downloads),
         NUMBER("progress_timeout", YamlImages, progress_timeout),
         NUMBER("max_layer_bytes", YamlImages, max_layer_bytes),

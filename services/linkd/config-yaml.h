@@ -36,6 +36,8 @@ typedef struct YamlImages {
         uint32_t n_mirrors;
         YamlRegistry *registries;
         uint32_t n_registries;
+        char **pinned;
+        uint32_t n_pinned;
         uint32_t *max_concurrent_downloads;
         uint32_t *progress_timeout;
         uint64_t *max_layer_bytes;

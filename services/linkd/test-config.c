@@ -67,6 +67,7 @@ static void test_all_keys(void)
                                                  "  - {registry: docker.io, endpoint: 'https://m.example:5000', skip_verify: true}\n"
                                                  "  registries:\n"
                                                  "  - {registry: 'r.example', plain_http: yes}\n"
+                                                 "  pinned: ['r.example/base:*', a]\n"
                                                  "  max_concurrent_downloads: 7\n"
                                                  "  progress_timeout: 8\n"
                                                  "  max_layer_bytes: 2000000\n"
@@ -94,6 +95,8 @@ static void test_all_keys(void)
         assert_eq_int(c->imaged.mirrors[0].skip_verify + c->imaged.mirrors[0].is_mirror, 2);
         assert_eq_str(c->imaged.mirrors[1].endpoint, "http://r.example");
         assert_eq_int(c->imaged.mirrors[1].is_mirror, 0);
+        assert_eq_int(c->imaged.n_pinned, 2);
+        assert_eq_str(c->imaged.pinned[0], "r.example/base:*");
         assert_eq_int(c->imaged.max_layer_bytes, 2000000);
         assert_eq_int(c->fetch.n_nameservers, 4);
         assert_eq_str(c->fetch.nameservers[0], "10.0.0.1:53");

@@ -283,6 +283,25 @@ def the_credential_stays_with_its_origin(world, hand):
     need(get(hand, "http://user:pass@%s/start" % world.a.address).outcome == "REFUSED", "a user in the URL")
 
 
+def forms_are_posted_and_never_redirected(world, hand):
+    form, url = "grant_type=refresh_token&refresh_token=" + "x%2B" * 3000, "http://%s/start" % world.a.address
+    world.a.rules({"path": "/start", "method": "POST", "body": "a token"})
+    got = get(hand, url, form=form)
+    need(got.outcome == "OK" and got.data == b"a token", got)
+    request, = world.a.requests()
+    headers = {name.lower(): value for name, value in request["headers"]}
+    need(request["body"] == form and headers["content-type"] == "application/x-www-form-urlencoded", request)
+    end = {"path": "/end", "body": "here"}
+    for status in (301, 302, 303, 307, 308):
+        for target in ("/end", "http://%s/end" % world.b.address):
+            world.a.rules(redirect(target, status), end)
+            world.b.rules(end)
+            got = get(hand, url, form=form)
+            need(got.outcome == "REFUSED" and "form" in got.text and got.data == b"", "%d to %s: %r" % (status, target, got))
+            need(len(world.a.requests()) == 1 and not world.b.requests(), "it was followed")
+            need(get(hand, url).data == b"here", "the twin, without a form")
+
+
 def redirects_are_bounded(world, hand):
     url = "http://%s/start" % world.a.address
     world.a.rules({"path": "/start", "status": 302, "headers": {"Location": "/start"}})
@@ -600,7 +619,7 @@ def main():
     hand = world.hand("fetch")
     try:
         for test in (a_real_registry, bodies_and_headers, a_slow_reader_is_not_a_stall, ranges, the_credential_stays_with_its_origin,
-                     redirects_are_bounded, https_is_never_left, addresses_are_checked, names_are_resolved, certificates,
+                     forms_are_posted_and_never_redirected, redirects_are_bounded, https_is_never_left, addresses_are_checked, names_are_resolved, certificates,
                      old_tls_is_refused, it_ends_well_when_servers_do_not, raw_answers, readers_that_go_away, requests_side_by_side,
                      malformed_requests, children_are_confined):
             if len(sys.argv) < 3 or test.__name__ in sys.argv[2:]:

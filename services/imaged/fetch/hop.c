@@ -361,6 +361,10 @@ static void fetch_hop_set_up(FetchHop *hop)
                 (void)curl_easy_setopt(curl, CURLOPT_SSL_CTX_FUNCTION, fetch_hop_on_tls);
                 (void)curl_easy_setopt(curl, CURLOPT_SSL_CTX_DATA, (void *)(uintptr_t)hop->transfer->fetcher);
         }
+        if (!str_is_empty(request->form)) {
+                (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(request->form));
+                (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request->form);
+        }
         if (request->range_from) {
                 (void)snprintf(range, sizeof(range), "%llu-", (unsigned long long)request->range_from);
                 (void)curl_easy_setopt(curl, CURLOPT_RANGE, range);

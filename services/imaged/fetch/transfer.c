@@ -128,6 +128,10 @@ static void fetch_transfer_follow(FetchTransfer *transfer, FetchUrl *url)
                         return;
                 if (!transfer->location[0])
                         return;
+                if (!str_is_empty(transfer->request->form)) {
+                        fetch_transfer_fail(transfer, FETCH_OUTCOME(REFUSED), url, "it redirects a form, which holds a secret");
+                        return;
+                }
                 if (hop == FETCH_REDIRECTS_MAX) {
                         fetch_transfer_fail(transfer, FETCH_OUTCOME(PROTOCOL), url, "it is the end of %d redirects, and one more", FETCH_REDIRECTS_MAX);
                         return;
