@@ -31,10 +31,9 @@ static int fuzz_host_devices(void *userdata, const char *path, RenderDeviceCallb
         return callback(callback_userdata, &device);
 }
 
-static int fuzz_host_source(void *userdata, const char *path, uint32_t flags, uint32_t number, char real[RENDER_PATH_MAX],
-                       uint32_t *ret_restrictions)
+static int fuzz_host_source(void *userdata, const RenderSource *source, char real[RENDER_PATH_MAX], uint32_t *ret_restrictions)
 {
-        (void)str_copy(real, RENDER_PATH_MAX, path);
+        (void)str_copy(real, RENDER_PATH_MAX, source->path);
         return 0;
 }
 

@@ -6,13 +6,14 @@
 
 #include "services/containerd/launch/permit-check.h"
 
+#include <stdio.h>
+
 #include "lib/strings.h"
 #include "services/containerd/launch/path-clean.h"
 
 #define MOUNT_KIND(name) BULKHEAD__RUNTIME_SPEC__MOUNT_SPEC__KIND__##name
 #define PERMIT_CHECK_MOUNTS_MAX 1024
 
-/* Volumes of pods: what a node that allows no host paths still mounts. */
 #define PERMIT_CHECK_KUBELET_PODS "/var/lib/kubelet/pods"
 
 static bool permit_check_paths_same(const char *a, const char *b)
@@ -59,16 +60,24 @@ static bool permit_check_options(const MountSpec *asked, const Runtime__V1__Moun
         return true;
 }
 
-bool permit_check_host_path(bool allow_host_paths, const char *path)
+bool permit_check_host_base(const PermitCheck *check, char to[PERMIT_CHECK_BASE_MAX])
 {
-        return allow_host_paths || path_clean_is_beneath(path, PERMIT_CHECK_KUBELET_PODS);
+        const Runtime__V1__PodSandboxConfig *pod = check->request->sandbox_config;
+        const char *uid = pod && pod->metadata ? pod->metadata->uid : "";
+        to[0] = '\0';
+        if (check->allow_host_paths)
+                return true;
+        if (str_is_empty(uid) || strchr(uid, '/') || *uid == '.')
+                return false;
+        int n = snprintf(to, PERMIT_CHECK_BASE_MAX, PERMIT_CHECK_KUBELET_PODS "/%s", uid);
+        return n > 0 && n < PERMIT_CHECK_BASE_MAX;
 }
 
 static int permit_check_bind(PermitCheck *check, const MountSpec *asked)
 {
         const Runtime__V1__ContainerConfig *config = check->request->config;
         const Runtime__V1__Mount *at = NULL;
-        char host_path[PATH_CLEAN_MAX];
+        char host_path[PATH_CLEAN_MAX], base[PERMIT_CHECK_BASE_MAX];
         if (!path_clean(host_path, asked->host_path))
                 return permit_check_refuse(check, "mounts host_path \"%s\" at %s: give an absolute path without \"..\"",
                                            asked->host_path, asked->destination);
@@ -100,9 +109,10 @@ static int permit_check_bind(PermitCheck *check, const MountSpec *asked)
         if (!permit_check_map(check, asked, at))
                 return permit_check_refuse(check, "mounts %s: mapped %d: the request's uidMappings and gidMappings of it are not the "
                                                   "pod's user namespace", asked->destination, asked->mapped);
-        if (!permit_check_host_path(check->allow_host_paths, host_path))
+        if (!permit_check_host_base(check, base) || !path_clean_is_beneath(host_path, *base ? base : "/"))
                 return permit_check_refuse(check, "mounts host_path %s: this node's policy allows no host paths "
-                                                  "(containerd.allow_host_paths in its configuration)", asked->host_path);
+                                                  "(policy.allow_host_paths in its configuration) but those of the pod's own volumes%s%s",
+                                           asked->host_path, *base ? ", in " : "", base);
         return 0;
 }
 

@@ -74,7 +74,7 @@ static int permit_check_identity(PermitCheck *check)
                 return permit_check_refuse(check, "privileged: the request does not say so");
         if (spec->privileged && !check->allow_privileged)
                 return permit_check_refuse(check, "privileged: this node's policy allows no privileged containers "
-                                                  "(containerd.allow_privileged in its configuration)");
+                                                  "(policy.allow_privileged in its configuration)");
         if (!spec->root_readonly && permit_check_context(check)->readonly_rootfs)
                 return permit_check_refuse(check, "root_readonly false: the request says readonly_rootfs");
         return 0;

@@ -10,6 +10,7 @@
 #include "ipc/seal.h"
 
 #define PERMIT_CHECK_TEXT_MAX 1024
+#define PERMIT_CHECK_BASE_MAX 512
 
 typedef Bulkhead__RuntimeSpec__RuntimeSpec RuntimeSpec;
 typedef Bulkhead__RuntimeSpec__ProcessSpec ProcessSpec;
@@ -37,8 +38,9 @@ int permit_check_refuse(PermitCheck *check, const char *format, ...) _printf_(2,
 const Runtime__V1__LinuxContainerSecurityContext *permit_check_context(const PermitCheck *check); /* never NULL */
 bool permit_check_is_privileged(const PermitCheck *check); /* the request says so, and the node allows it */
 
-/* May this host path (clean, or as the kernel writes it) be mounted on a node with this policy? */
-bool permit_check_host_path(bool allow_host_paths, const char *path);
+/* The directory beneath which the request's host paths must lie on a node with this policy, "" for anywhere: its pod's volumes are
+ * what a node that allows no host paths still mounts. False: the request's pod has no uid to name them by. */
+bool permit_check_host_base(const PermitCheck *check, char to[PERMIT_CHECK_BASE_MAX]);
 
 /* The seccomp profile that the request asks for, from the new or the deprecated field: mode and path (borrowed, "" unless
  * LOCALHOST). False if the deprecated field holds something unknown. */

@@ -7,12 +7,13 @@
 #include "ipc/wire.h"
 
 #define RENDER_PATH_MAX 4096
+#define RENDER_WITHIN_MAX 512
 
 enum {
         RENDER_ASK_PROFILE = 1, /* an absolute path; answer: the open file */
         RENDER_ASK_RECORD,      /* a container's id; answer: its exit record's file */
         RENDER_ASK_DEVICES,     /* a path; answers: one frame per device node there or below, then one without */
-        RENDER_ASK_SOURCE,      /* a path, SOURCE_* flags (runtime/source.h), a number; answer: where it really is, and in mode its SOURCE_NO* */
+        RENDER_ASK_SOURCE,      /* a path, SOURCE_* flags (runtime/source.h), a number, within; answer: where it really is, and in mode its SOURCE_NO* */
         RENDER_ASK_CDI,         /* answers: one frame per file of /etc/cdi and /var/run/cdi, with the open file, then one without */
         RENDER_ASK_DONE,        /* outcome and text; no answer */
 };
@@ -27,6 +28,7 @@ typedef struct RenderAsk {
         int32_t outcome; /* of DONE */
         uint32_t features; /* of DONE */
         uint32_t flags, number;
+        char within[RENDER_WITHIN_MAX]; /* of SOURCE: a directory out of which it must not lead, or "" */
         char text[RENDER_PATH_MAX];
 } RenderAsk;
 

@@ -183,7 +183,9 @@ static int cdi_add_mount(Cdi *cdi, const json_t *mount)
                                   ? json_object_get(json_array_get(cdi->mounts, json_array_size(cdi->mounts) - 1), "options") : NULL;
         if (r)
                 return r;
-        (void)json_array_clear(options);
+        /* Of its own only what the file system there does not allow: the file says the rest. */
+        for (int k = 0; k < RENDER_BIND_OPTIONS; k++)
+                (void)json_array_remove(options, 0);
         json_array_foreach(json_object_get(mount, "options"), i, option) {
                 const char *text = json_string_value(option);
                 if (!text || !cdi_mount_option_is_known(text))

@@ -125,18 +125,17 @@ static int render_child_devices(void *userdata, const char *path, RenderDeviceCa
         return r < 0 ? r : failed;
 }
 
-static int render_child_source(void *userdata, const char *path, uint32_t flags, uint32_t number, char real[RENDER_PATH_MAX],
-                               uint32_t *ret_restrictions)
+static int render_child_source(void *userdata, const RenderSource *source, char real[RENDER_PATH_MAX], uint32_t *ret_restrictions)
 {
         const RenderChild *child = userdata;
-        RenderAsk ask = {.flags = flags, .number = number};
+        RenderAsk ask = {.flags = source->flags, .number = source->number};
         RenderAnswer answer;
-        if (!str_copy(ask.text, sizeof(ask.text), path))
+        if (!str_copy(ask.text, sizeof(ask.text), source->path) || !str_copy(ask.within, sizeof(ask.within), source->within))
                 return -ENAMETOOLONG;
         if (wire_send(child->ask_fd, RENDER_ASK_SOURCE, 0, 0, &ask, sizeof(ask), NULL, 0) != 0)
                 return -EPIPE;
         int r = render_child_hear(child->ask_fd, &answer, NULL);
-        if (r == 0) {
+        if (r == 0 || r == -EXDEV) {
                 memcpy(real, answer.path, RENDER_PATH_MAX);
                 *ret_restrictions = answer.mode;
         }
@@ -236,6 +235,9 @@ static int render_child_create(const RenderChild *child, Render *render, json_t 
                 (void)str_copy(child->text, child->text_size, check.text);
         if (r)
                 return r < 0 ? r : RENDER_E_FORBIDDEN;
+        char host_base[PERMIT_CHECK_BASE_MAX];
+        (void)permit_check_host_base(&check, host_base); /* without one a host path was refused just now */
+        render->host_base = host_base;
         render->spec = check.spec;
         r = render_config(render, ret);
         if (r > 0)

@@ -80,8 +80,8 @@ static int render_bind(json_t *mounts, const MountSpec *mount, const char *sourc
 }
 
 /* Of a container in a user namespace the runtime mounts with that namespace's rights, which may not walk the path, and older ones
- * cannot map owners: there it mounts from a copy. What a host path leads to is asked for once, so that what is mounted is what
- * the node's policy was asked about. */
+ * cannot map owners: there it mounts from a copy. So it does where the node's policy says what may be mounted: what it was asked
+ * about is copied at once, and no longer found by a path that a pod could lead elsewhere meanwhile. */
 int render_source(Render *render, json_t *mounts, const MountSpec *mount, const char *path, uint32_t flags)
 {
         static const struct {
@@ -89,23 +89,27 @@ int render_source(Render *render, json_t *mounts, const MountSpec *mount, const 
                 const char *option;
         } names[] = {{SOURCE_NOSUID, "nosuid"}, {SOURCE_NODEV, "nodev"}, {SOURCE_NOEXEC, "noexec"}};
         const RuntimeSpec *spec = render->spec;
-        char real[RENDER_PATH_MAX], copy[CONFIG_PATH_MAX + ID_LENGTH + 48];
-        bool is_copied = spec->namespaces & PERMIT_FLAG_USERNS;
-        flags |= is_copied ? SOURCE_CLONE | (mount->mapped ? SOURCE_MAP : 0) : 0;
+        const bool is_userns = spec->namespaces & PERMIT_FLAG_USERNS;
+        const char *within = flags & SOURCE_MAKE && render->host_base ? render->host_base : "";
+        const bool is_copied = is_userns || *within;
+        char real[RENDER_PATH_MAX] = "", copy[CONFIG_PATH_MAX + ID_LENGTH + 48];
         uint32_t restrictions = 0;
         const char *options[4] = {NULL};
         size_t n = 0;
-        int r = render->host->source(render->host->userdata, path, flags, render->n_copies, real, &restrictions);
+        if (is_copied)
+                flags |= SOURCE_CLONE | (is_userns ? 0 : mount->propagation > 1 ? SOURCE_SHARE : 0) | (mount->mapped ? SOURCE_MAP : 0);
+        const RenderSource source = {.path = path, .within = within, .flags = flags, .number = render->n_copies};
+        int r = render->host->source(render->host->userdata, &source, real, &restrictions);
         if (r == -EINVAL && flags & SOURCE_MAP)
                 return render_refuse(render, "host path %.200s for %.200s: a file system there cannot give its files the owners of the "
                                              "pod's user namespace (an id-mapped mount); use one that can, or a pod without a user "
                                              "namespace", path, mount->destination);
+        if (r == -EXDEV && *within)
+                return render_forbid(render, "host path %.200s: it leads to %.200s, and this node's policy allows no host paths "
+                                             "(policy.allow_host_paths in its configuration) but those in %.200s", path, real, within);
         if (r < 0)
                 return render_refuse(render, "host path %.200s for %.200s: it does not exist and cannot be made, or cannot be mounted: %s",
                                      path, mount->destination, strerror(-r));
-        if (flags & SOURCE_MAKE && !permit_check_host_path(render->config->allow_host_paths, real))
-                return render_forbid(render, "host path %.200s: it leads to %.200s, and this node's policy allows no host paths "
-                                             "(containerd.allow_host_paths in its configuration)", path, real);
         /* Runtimes set the flags of a mount anew where they make it read-only: what it did not allow is to stay so. */
         for (size_t i = 0; i < ARRAY_SIZE(names); i++)
                 if (restrictions & names[i].flag)

@@ -30,14 +30,19 @@ typedef int (*RenderDeviceCallback)(void *userdata, const RenderAnswer *device);
 
 typedef int (*RenderCdiCallback)(void *userdata, const char *path, uint32_t priority, const char *text, size_t n);
 
+/* Of a host path to be mounted: see runtime/source.h. */
+typedef struct RenderSource {
+        const char *path, *within;
+        uint32_t flags, number;
+} RenderSource;
+
 /* The host, through the parent (render-child.c). 0 or a negative errno that goes into the refusal's text. */
 typedef struct RenderHost {
         int (*profile)(void *userdata, const char *path, char **ret_text, size_t *ret_n);
         int (*target)(void *userdata, const char *id, int *ret_pid);
         int (*devices)(void *userdata, const char *path, RenderDeviceCallback callback, void *callback_userdata);
-        /* flags: SOURCE_*; real: where the path leads; restrictions: SOURCE_NO* of the mount there. */
-        int (*source)(void *userdata, const char *path, uint32_t flags, uint32_t number, char real[RENDER_PATH_MAX],
-                      uint32_t *ret_restrictions);
+        /* real: where the path leads, also with -EXDEV; restrictions: SOURCE_NO* of the mount there. */
+        int (*source)(void *userdata, const RenderSource *source, char real[RENDER_PATH_MAX], uint32_t *ret_restrictions);
         /* Each file of the CDI directories; text NULL: not one to be used. priority: of its directory. */
         int (*cdi_files)(void *userdata, RenderCdiCallback callback, void *callback_userdata);
         void *userdata;
@@ -49,6 +54,7 @@ typedef struct Render {
         const RuntimeSpec *spec;
         const RenderFacts *facts;
         const RenderHost *host;
+        const char *host_base;          /* borrowed; host paths must lie beneath it (permit_check_host_base); NULL or "": anywhere */
         uint32_t n_copies;              /* of sources, made so far */
         char text[PERMIT_CHECK_TEXT_MAX]; /* why it was refused */
 } Render;
@@ -59,7 +65,9 @@ int render_config(Render *render, json_t **ret);
 /* Its parts. */
 int render_process(Render *render, const ProcessSpec *process, json_t **ret);
 int render_mounts(Render *render, json_t *mounts, const char **ret_propagation);
-/* A mount of a host path, appended to mounts. flags: SOURCE_*. */
+/* A mount of a host path, appended to mounts. flags: SOURCE_*. Its options begin with RENDER_BIND_OPTIONS that say how it is bound; what
+ * the file system there does not allow follows. */
+#define RENDER_BIND_OPTIONS 3
 int render_source(Render *render, json_t *mounts, const MountSpec *mount, const char *path, uint32_t flags);
 int render_cdi(Render *render, json_t *config); /* render-cdi.c: edits of the whole, for the devices that the spec names */
 int render_linux(Render *render, const char *propagation, json_t **ret);

@@ -4,6 +4,7 @@
 
 #include "services/containerd/launch/cdi-file.h"
 #include "services/containerd/launch/test-fixture.h"
+#include "services/containerd/runtime/source.h"
 
 static Fixture f;
 static RenderFacts facts;
@@ -20,11 +21,11 @@ static int host_devices(void *userdata, const char *path, RenderDeviceCallback c
         return str_has_prefix(path, "/dev/gpu") ? callback(callback_userdata, &device) : -ENOENT;
 }
 
-static int host_source(void *userdata, const char *path, uint32_t flags, uint32_t number, char real[RENDER_PATH_MAX],
-                       uint32_t *ret_restrictions)
+static int host_source(void *userdata, const RenderSource *source, char real[RENDER_PATH_MAX], uint32_t *ret_restrictions)
 {
-        (void)snprintf(real, RENDER_PATH_MAX, "%s", path);
-        return str_equal(path, "/missing") ? -ENOENT : 0;
+        (void)snprintf(real, RENDER_PATH_MAX, "%s", source->path);
+        *ret_restrictions = str_equal(source->path, "/locked") ? SOURCE_NOSUID | SOURCE_NODEV | SOURCE_NOEXEC : 0;
+        return str_equal(source->path, "/missing") ? -ENOENT : 0;
 }
 
 static int host_cdi_files(void *userdata, RenderCdiCallback callback, void *callback_userdata)
@@ -137,6 +138,22 @@ static void test_edits(void)
 
 #define GPU_JSON(edits) "{\"kind\":\"vendor.com/gpu\",\"devices\":[{\"name\":\"0\",\"containerEdits\":" edits "}]}"
 
+/* What the file system of a mount's source does not allow is not allowed in the container, whatever the runtime makes of "ro". */
+static void test_restrictions(void)
+{
+        world_init("vendor.com/gpu=0");
+        files[0].path = "/etc/cdi/a.json";
+        files[0].text = GPU_JSON("{\"mounts\":[{\"hostPath\":\"/locked\",\"containerPath\":\"/a\",\"options\":[\"ro\",\"bind\"]},"
+                                 "{\"hostPath\":\"/free\",\"containerPath\":\"/b\",\"options\":[\"ro\"]}]}");
+        json_t *json = world_render();
+        char *text = json_dumps(json_object_get(json, "mounts"), JSON_COMPACT | JSON_SORT_KEYS);
+        assert_eq_str(text, "[{\"destination\":\"/a\",\"options\":[\"nosuid\",\"nodev\",\"noexec\",\"ro\",\"bind\"],"
+                            "\"source\":\"/locked\",\"type\":\"bind\"},"
+                            "{\"destination\":\"/b\",\"options\":[\"ro\",\"rbind\"],\"source\":\"/free\",\"type\":\"bind\"}]");
+        free(text);
+        json_decref(json);
+}
+
 static void test_choice(void)
 {
         world_init("vendor.com/gpu=0");
@@ -239,6 +256,7 @@ static void test_yaml(void)
 int main(void)
 {
         TEST_RUN(test_edits);
+        TEST_RUN(test_restrictions);
         TEST_RUN(test_choice);
         TEST_RUN(test_refusals);
         TEST_RUN(test_yaml);

@@ -25,6 +25,7 @@ typedef struct Fixture {
         Runtime__V1__Capability capability;
         Runtime__V1__LinuxContainerResources limits;
         Runtime__V1__PodSandboxConfig pod;
+        Runtime__V1__PodSandboxMetadata pod_metadata;
         Runtime__V1__LinuxPodSandboxConfig linux_pod;
         Runtime__V1__LinuxSandboxSecurityContext pod_context;
         Runtime__V1__SecurityProfile seccomp_profile, apparmor_profile;
@@ -67,6 +68,9 @@ static inline void fixture_init(Fixture *f)
         f->request.config = &f->config;
         f->request.sandbox_config = &f->pod;
         f->pod.linux = &f->linux_pod;
+        runtime__v1__pod_sandbox_metadata__init(&f->pod_metadata);
+        f->pod.metadata = &f->pod_metadata;
+        f->pod_metadata.uid = TEXT("uid");
         f->linux_pod.cgroup_parent = TEXT("/kubepods/pod2");
         f->linux_pod.security_context = &f->pod_context;
         f->pod_context.namespace_options = &f->pod_namespaces;

@@ -383,7 +383,18 @@ static void test_mounts(void)
         fixture_refused("policy");
         f.bind.host_path = f.mount.host_path = TEXT("/var/lib/kubelet/pods-evil");
         fixture_refused("policy");
+        f.bind.host_path = f.mount.host_path = TEXT("/var/lib/kubelet/pods/other/volumes/x");
+        fixture_refused("/var/lib/kubelet/pods/uid");
         f.bind.host_path = f.mount.host_path = TEXT("/var/lib/kubelet/pods/uid/volumes/x");
+        static const char *const uids[] = {"", ".", "..", "uid/volumes", "/"};
+        for (size_t i = 0; i < ARRAY_SIZE(uids); i++) {
+                f.pod_metadata.uid = TEXT(uids[i]);
+                fixture_refused("policy");
+        }
+        f.pod.metadata = NULL;
+        fixture_refused("policy");
+        f.pod.metadata = &f.pod_metadata;
+        f.pod_metadata.uid = TEXT("uid");
         fixture_allowed();
         f.spec.n_mounts = 1025;
         fixture_refused("1025");

@@ -46,13 +46,18 @@ static int host_devices(void *userdata, const char *path, RenderDeviceCallback c
         return r == 0 && str_equal(path, "/dev") ? callback(callback_userdata, &device) : r;
 }
 
-static int host_source(void *userdata, const char *path, uint32_t flags, uint32_t number, char real[RENDER_PATH_MAX],
-                       uint32_t *ret_restrictions)
+static RenderSource asked_source; /* the last one */
+
+static int host_source(void *userdata, const RenderSource *source, char real[RENDER_PATH_MAX], uint32_t *ret_restrictions)
 {
+        const char *path = source->path;
+        asked_source = *source;
         (void)snprintf(real, RENDER_PATH_MAX, "%s", str_equal(path, "/link") ? "/srv/behind" : path);
-        if (str_equal(path, "/proc") && flags & SOURCE_MAP)
+        if (str_equal(path, "/proc") && source->flags & SOURCE_MAP)
                 return -EINVAL;
         *ret_restrictions = str_equal(path, "/locked") ? SOURCE_NODEV | SOURCE_NOSUID : 0;
+        if (*source->within && !str_has_prefix(real, source->within))
+                return -EXDEV;
         return str_equal(path, "/unmakeable") ? -EROFS : 0;
 }
 
@@ -272,11 +277,23 @@ static void test_sources(void)
         json_t *json = rendered();
         assert_eq_str(source_of(json, "/data"), "/srv/behind");
         json_decref(json);
-        config.allow_host_paths = false;
+        assert_eq_int(asked_source.flags, SOURCE_MAKE);
+        render.host_base = "/var/lib/kubelet/pods/u";
         json = NULL;
         assert_eq_int(render_config(&render, &json), RENDER_E_FORBIDDEN);
         assert_true(strstr(render.text, "/srv/behind") && strstr(render.text, "policy"));
-        config.allow_host_paths = true;
+        /* Where there is a policy, what it was asked about is copied at once. */
+        f.bind.host_path = TEXT("/var/lib/kubelet/pods/u/volumes/v");
+        json = rendered();
+        assert_eq_str(source_of(json, "/data"), "/run/bulkhead/containers/" FIXTURE_ID "/mounts/0");
+        json_decref(json);
+        assert_eq_int(asked_source.flags, SOURCE_MAKE | SOURCE_CLONE);
+        f.bind.propagation = 2;
+        render.n_copies = 0;
+        json = rendered();
+        assert_eq_int(asked_source.flags, SOURCE_MAKE | SOURCE_CLONE | SOURCE_SHARE);
+        json_decref(json);
+        f.bind.propagation = 0;
 
         render_init();
         f.bind.host_path = TEXT("/locked"); /* what is taken away there stays so, whatever the runtime makes of "ro" */

@@ -9,10 +9,7 @@
 
 #include "lib/strings.h"
 
-#define HOST_PATH_MAX 4096
-
-/* Where an O_PATH fd leads, as the kernel writes it. */
-static int host_real_path(int fd, char to[HOST_PATH_MAX])
+static int host_read_path(int fd, char to[HOST_PATH_MAX])
 {
         char link[64];
         (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
@@ -23,25 +20,33 @@ static int host_real_path(int fd, char to[HOST_PATH_MAX])
         return 0;
 }
 
+int host_real_path(int fd, const char *directory, char to[HOST_PATH_MAX])
+{
+        char base[HOST_PATH_MAX];
+        int r = host_read_path(fd, to);
+        if (r < 0 || !*directory)
+                return r;
+        _cleanup_fd_ int directory_fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        r = directory_fd < 0 ? negative_errno() : host_read_path(directory_fd, base);
+        if (r < 0)
+                return r == -ENOENT ? -EXDEV : r;
+        size_t n = strlen(base);
+        return n > 1 && (!str_has_prefix(to, base) || (to[n] != '/' && to[n] != '\0')) ? -EXDEV : 0;
+}
+
 int host_open_profile(const char *directory, const char *path, int *ret_fd)
 {
-        char real[HOST_PATH_MAX], base[HOST_PATH_MAX], link[64];
+        char real[HOST_PATH_MAX], link[64];
         struct stat st;
         if (*path != '/')
                 return -EINVAL;
         /* Looked at before it is opened: to open a device or a FIFO has effects. */
         _cleanup_fd_ int fd = open(path, O_PATH | O_CLOEXEC);
-        _cleanup_fd_ int directory_fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
-        if (fd < 0 || directory_fd < 0 || fstat(fd, &st) < 0)
+        if (fd < 0 || fstat(fd, &st) < 0)
                 return negative_errno();
-        int r = host_real_path(fd, real);
-        if (r == 0)
-                r = host_real_path(directory_fd, base);
+        int r = host_real_path(fd, directory, real);
         if (r < 0)
                 return r;
-        size_t n = strlen(base);
-        if (n > 1 && (!str_has_prefix(real, base) || real[n] != '/'))
-                return -EXDEV;
         if (!S_ISREG(st.st_mode))
                 return -EINVAL;
         (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);

@@ -6,6 +6,12 @@
 #include "lib/base.h"
 #include <sys/stat.h>
 
+#define HOST_PATH_MAX 4096
+
+/* Where an O_PATH fd leads, as the kernel writes it. 0 or -errno; with directory not "", -EXDEV: that is not directory, or beneath
+ * where that leads. */
+int host_real_path(int fd, const char *directory, char to[HOST_PATH_MAX]);
+
 /* Opens for reading the regular file at the absolute path, symbolic links followed, that lies in the end beneath directory. 0 or
  * -errno; -EXDEV: it lies elsewhere; -EINVAL: not a regular file, or not absolute. Whose it is, is for the caller to judge. */
 int host_open_profile(const char *directory, const char *path, int *ret_fd);

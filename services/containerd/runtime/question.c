@@ -38,7 +38,8 @@ int question_answer(const ConfigCommon *common, const ConfigContainerd *config, 
         RenderAsk *ask = (void *)frame->payload;
         RenderAnswer answer = {0};
         _cleanup_fd_ int fd = -1;
-        if (frame->header.length != sizeof(*ask) || ask->text[sizeof(ask->text) - 1] != '\0')
+        if (frame->header.length != sizeof(*ask) || ask->text[sizeof(ask->text) - 1] != '\0' ||
+            ask->within[sizeof(ask->within) - 1] != '\0')
                 return error_origin(-EPROTO);
         switch (frame->header.id) {
         case RENDER_ASK_PROFILE:
@@ -55,8 +56,7 @@ int question_answer(const ConfigCommon *common, const ConfigContainerd *config, 
                 answer.result = host_walk_cdi(question_reply_file, &ask_fd);
                 break;
         case RENDER_ASK_SOURCE:
-                memcpy(answer.path, ask->text, sizeof(ask->text));
-                answer.result = source_prepare(common, permit, answer.path, ask->flags, ask->number, &answer.mode);
+                answer.result = source_prepare(common, permit, ask, answer.path, &answer.mode);
                 break;
         case RENDER_ASK_DONE:
                 *ret_done = *ask;
