@@ -91,25 +91,53 @@ int permit_check_request(const Permit *permit, const void *request, size_t n)
         return 0;
 }
 
-void permit_set_volumes(Permit *permit, const SealVolume *volumes, size_t n)
+static void permit_set_details(Permit *permit, const void *details, size_t n)
 {
         if (n > 0)
-                seal_hash(permit->volumes_hash, volumes, n * sizeof(*volumes));
+                seal_hash(permit->details_hash, details, n);
         else
-                memset(permit->volumes_hash, 0, sizeof(permit->volumes_hash));
+                memset(permit->details_hash, 0, sizeof(permit->details_hash));
+}
+
+static int permit_check_details(const Permit *permit, const void *details, size_t n)
+{
+        Permit wanted;
+
+        permit_set_details(&wanted, details, n);
+        return sodium_memcmp(wanted.details_hash, permit->details_hash, sizeof(wanted.details_hash)) != 0 ? SEAL_E_MISMATCH : 0;
+}
+
+void permit_set_volumes(Permit *permit, const SealVolume *volumes, size_t n)
+{
+        permit_set_details(permit, volumes, n * sizeof(*volumes));
 }
 
 int permit_check_volumes(const Permit *permit, const SealVolume *volumes, size_t n)
 {
-        Permit wanted;
-
-        permit_set_volumes(&wanted, volumes, n);
-        if (sodium_memcmp(wanted.volumes_hash, permit->volumes_hash, sizeof(wanted.volumes_hash)) != 0) /* check: permit-volumes-hash */
+        if (permit_check_details(permit, volumes, n * sizeof(*volumes)) != 0) /* check: permit-volumes-hash */
                 return SEAL_E_MISMATCH;
         for (size_t i = 0; i < n; i++) {
                 if (!seal_is_terminated(volumes[i].image, sizeof(volumes[i].image))) /* check: permit-volumes-image */
                         return SEAL_E_MISMATCH;
                 if (!seal_is_terminated(volumes[i].sub_path, sizeof(volumes[i].sub_path))) /* check: permit-volumes-path */
+                        return SEAL_E_MISMATCH;
+        }
+        return 0;
+}
+
+void permit_set_pod_sysctls(Permit *permit, const SealSysctl *sysctls, size_t n)
+{
+        permit_set_details(permit, sysctls, n * sizeof(*sysctls));
+}
+
+int permit_check_pod_sysctls(const Permit *permit, const SealSysctl *sysctls, size_t n)
+{
+        if (permit_check_details(permit, sysctls, n * sizeof(*sysctls)) != 0) /* check: permit-sysctls-hash */
+                return SEAL_E_MISMATCH;
+        for (size_t i = 0; i < n; i++) {
+                if (!seal_is_terminated(sysctls[i].name, sizeof(sysctls[i].name))) /* check: permit-sysctls-name */
+                        return SEAL_E_MISMATCH;
+                if (!seal_is_terminated(sysctls[i].value, sizeof(sysctls[i].value))) /* check: permit-sysctls-value */
                         return SEAL_E_MISMATCH;
         }
         return 0;

@@ -18,6 +18,7 @@
 #define PERMIT_AGE_MAX_USEC (UINT64_C(15) * 60 * 1000 * 1000)
 #define SEAL_LAYERS_MAX 128
 #define SEAL_VOLUMES_MAX 16 /* image volumes of one container */
+#define SEAL_SYSCTLS_MAX 30 /* of one pod */
 #define SEAL_PORTS_MAX (SEAL_PATH_MAX / 2)
 
 typedef enum PermitVerb {
@@ -56,7 +57,7 @@ typedef struct Permit {
                 char image[SEAL_PATH_MAX];      /* image.image of a CreateContainerRequest */
                 uint16_t ports[SEAL_PORTS_MAX]; /* of a PortForwardRequest, up to the first 0; none: any */
         };
-        uint8_t volumes_hash[SEAL_HASH_BYTES]; /* of the request's image volumes (SealVolume), zero if it has none */
+        uint8_t details_hash[SEAL_HASH_BYTES]; /* RUN_POD: of its sysctls; CREATE_CONTAINER: of its image volumes; zero: it has none */
         uint8_t nonce[SEAL_NONCE_BYTES];
         uint32_t request_length;
         uint8_t request_hash[SEAL_HASH_BYTES];
@@ -68,6 +69,12 @@ typedef struct SealVolume {
         char image[SEAL_PATH_MAX];    /* image.image of the mount */
         char sub_path[SEAL_PATH_MAX]; /* "" for the whole image */
 } SealVolume;
+
+/* A sysctl of a RunPodSandboxRequest, in the order of the request. */
+typedef struct SealSysctl {
+        char name[128]; /* with dots or slashes, as in the request */
+        char value[256];
+} SealSysctl;
 
 /* imaged's word that this image has these layers. */
 typedef struct Statement {
@@ -95,6 +102,9 @@ int permit_check_request(const Permit *permit, const void *request, size_t n);
 void permit_set_volumes(Permit *permit, const SealVolume *volumes, size_t n);
 /* These are the image volumes of the request that was sealed; texts have an end. 0 or SEAL_E_MISMATCH. */
 int permit_check_volumes(const Permit *permit, const SealVolume *volumes, size_t n);
+/* The same of a pod's sysctls. */
+void permit_set_pod_sysctls(Permit *permit, const SealSysctl *sysctls, size_t n);
+int permit_check_pod_sysctls(const Permit *permit, const SealSysctl *sysctls, size_t n);
 void statement_seal(Statement *statement, const uint8_t key[SEAL_KEY_BYTES]);
 int statement_check(const Statement *statement, const uint8_t key[SEAL_KEY_BYTES]);
 /* Random id: 64 lower-case hexadecimal digits and a NUL. */

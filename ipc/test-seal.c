@@ -71,6 +71,29 @@ static void permit_request_is_bound(void)
         assert_eq_int(permit_check_request(&p, "request", 7), SEAL_E_MISMATCH);
 }
 
+static void permit_sysctls_are_bound(void)
+{
+        Permit p = permit_sample();
+        SealSysctl sysctls[2] = {{.name = "net.a", .value = "1"}, {.name = "net.b", .value = "2"}};
+
+        permit_set_pod_sysctls(&p, sysctls, 2);
+        assert_ok(permit_check_pod_sysctls(&p, sysctls, 2));
+        assert_eq_int(permit_check_pod_sysctls(&p, sysctls, 1), SEAL_E_MISMATCH);
+        assert_eq_int(permit_check_pod_sysctls(&p, sysctls, 0), SEAL_E_MISMATCH);
+        sysctls[1].value[0] = '3';
+        assert_eq_int(permit_check_pod_sysctls(&p, sysctls, 2), SEAL_E_MISMATCH);
+        memset(sysctls[1].name, 'b', sizeof(sysctls[1].name)); /* without an end */
+        permit_set_pod_sysctls(&p, sysctls, 2);
+        assert_eq_int(permit_check_pod_sysctls(&p, sysctls, 2), SEAL_E_MISMATCH);
+        memset(&sysctls[1], 0, sizeof(sysctls[1]));
+        memset(sysctls[1].value, 'b', sizeof(sysctls[1].value));
+        permit_set_pod_sysctls(&p, sysctls, 2);
+        assert_eq_int(permit_check_pod_sysctls(&p, sysctls, 2), SEAL_E_MISMATCH);
+        permit_set_pod_sysctls(&p, sysctls, 0);
+        assert_ok(permit_check_pod_sysctls(&p, sysctls, 0));
+        assert_eq_int(permit_check_pod_sysctls(&p, sysctls, 1), SEAL_E_MISMATCH);
+}
+
 static void permit_volumes_are_bound(void)
 {
         Permit p = permit_sample();
@@ -209,6 +232,7 @@ int main(void)
         TEST_RUN(permit_round_trip);
         TEST_RUN(permit_bits_are_sealed);
         TEST_RUN(permit_request_is_bound);
+        TEST_RUN(permit_sysctls_are_bound);
         TEST_RUN(permit_volumes_are_bound);
         TEST_RUN(permit_content_is_checked);
         TEST_RUN(permit_age_is_checked);

@@ -20,13 +20,7 @@
 #include "ipc/cgroup-file.h"
 #include "ipc/seal.h"
 
-#define SETUP_SYSCTLS_MAX 32
 #define SETUP_RESOLV_MAX 8192
-
-typedef struct SetupSysctl {
-        char name[128]; /* dotted, as in the request; re-checked against the table of namespaced ones */
-        char value[256];
-} SetupSysctl;
 
 /* Which namespaces are made follows from the permit's flags alone. Idempotent by pod id: what exists is kept. */
 typedef struct SetupMake {
@@ -35,7 +29,7 @@ typedef struct SetupMake {
         char resolv_conf[SETUP_RESOLV_MAX]; /* "" : a copy of the host's */
         uint32_t n_sysctls;
         uint32_t shm_bytes; /* 0: 64 MiB */
-        SetupSysctl sysctls[SETUP_SYSCTLS_MAX];
+        SealSysctl sysctls[SEAL_SYSCTLS_MAX]; /* those of the request, in its order */
 } SetupMake;
 
 typedef struct SetupMade {

@@ -52,6 +52,25 @@ static int facts_fill_pod(Permit *permit, const Runtime__V1__PodSandboxConfig *c
         return 0;
 }
 
+/* The sysctls, for a hand that sets them and cannot read the request. */
+static int facts_set_sysctls(Permit *permit, const Runtime__V1__LinuxPodSandboxConfig *linux_config, const char **ret_why)
+{
+        SealSysctl sysctls[SEAL_SYSCTLS_MAX] = {0};
+        size_t n = linux_config ? linux_config->n_sysctls : 0;
+        if (n > SEAL_SYSCTLS_MAX) {
+                *ret_why = "it has more than 30 sysctls";
+                return 1;
+        }
+        for (size_t i = 0; i < n; i++)
+                if (!str_copy(sysctls[i].name, sizeof(sysctls[i].name), linux_config->sysctls[i]->key) ||
+                    !str_copy(sysctls[i].value, sizeof(sysctls[i].value), linux_config->sysctls[i]->value)) {
+                        *ret_why = "a sysctl's name is longer than 127 bytes, or its value than 255";
+                        return 1;
+                }
+        permit_set_pod_sysctls(permit, sysctls, n);
+        return 0;
+}
+
 /* The image volumes, for a hand that mounts them and cannot read the request. */
 static int facts_set_volumes(Permit *permit, const Runtime__V1__ContainerConfig *config, const char **ret_why)
 {
@@ -138,8 +157,11 @@ static int facts_fill_ports(Permit *permit, const Runtime__V1__PortForwardReques
 int facts_fill(Permit *permit, uint32_t verb, const ProtobufCMessage *request, const char **ret_object, const char **ret_why)
 {
         *ret_object = "";
-        if (request->descriptor == &runtime__v1__run_pod_sandbox_request__descriptor)
-                return facts_fill_pod(permit, container_of(request, Runtime__V1__RunPodSandboxRequest, base)->config, ret_why);
+        if (request->descriptor == &runtime__v1__run_pod_sandbox_request__descriptor) {
+                const Runtime__V1__PodSandboxConfig *config = container_of(request, Runtime__V1__RunPodSandboxRequest, base)->config;
+                int r = facts_fill_pod(permit, config, ret_why);
+                return r ? r : facts_set_sysctls(permit, config ? config->linux : NULL, ret_why);
+        }
         if (request->descriptor == &runtime__v1__create_container_request__descriptor) {
                 *ret_object = container_of(request, Runtime__V1__CreateContainerRequest, base)->pod_sandbox_id;
                 return facts_fill_container(permit, container_of(request, Runtime__V1__CreateContainerRequest, base), ret_why);

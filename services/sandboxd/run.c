@@ -23,7 +23,6 @@
 
 #define RUN_SETUP_TIMEOUT (60 * USEC_PER_SEC)
 #define RUN_RETRIES_MAX 5
-#define RUN_SYSCTLS_MAX (SETUP_SYSCTLS_MAX - 2) /* of the request; two are ours */
 
 /* "nameserver a\nsearch b c\noptions d\n" as resolv.conf(5) has it. */
 static bool run_resolv_conf(const Runtime__V1__DNSConfig *dns, char to[SETUP_RESOLV_MAX], Refusal *refusal)
@@ -121,8 +120,8 @@ int run_check(const PodRequest *request, const Permit *permit, Refusal *refusal)
         if (linux_config && !cgroup_path_parent_is_valid(linux_config->cgroup_parent))
                 return refusal_set(refusal, GRPC_STATUS_INVALID_ARGUMENT, "its cgroup_parent \"%.100s\" is not an absolute path without \"..\"",
                                    linux_config->cgroup_parent);
-        if (linux_config && linux_config->n_sysctls > RUN_SYSCTLS_MAX)
-                return refusal_set(refusal, GRPC_STATUS_INVALID_ARGUMENT, "it has more than %d sysctls", RUN_SYSCTLS_MAX);
+        if (linux_config && linux_config->n_sysctls > SEAL_SYSCTLS_MAX)
+                return refusal_set(refusal, GRPC_STATUS_INVALID_ARGUMENT, "it has more than %d sysctls", SEAL_SYSCTLS_MAX);
         for (size_t i = 0; linux_config && i < linux_config->n_sysctls; i++)
                 if (sysctl_check(linux_config->sysctls[i]->key, linux_config->sysctls[i]->value, permit->flags, path, refusal))
                         return 1;
@@ -297,37 +296,6 @@ static int run_on_made(void *userdata, const Answer *answer)
         return fold(run_add_network(pod));
 }
 
-static bool run_has_sysctl(const SetupMake *verb, const char *path)
-{
-        char other[SYSCTL_NAME_MAX];
-        Refusal none;
-        for (uint32_t i = 0; i < verb->n_sysctls; i++)
-                if (sysctl_check(verb->sysctls[i].name, verb->sysctls[i].value, verb->permit.flags, other, &none) == 0 &&
-                    str_equal(other, path))
-                        return true;
-        return false;
-}
-
-/* What a pod with a network of its own gets unless it says otherwise, as from the peers: its users may ping, and listen on any port. The
- * groups that may ping are of the kernel's own user namespace, so a pod with another has none to name. */
-static void run_add_sysctls(SetupMake *verb)
-{
-        static const struct {
-                const char *name, *path, *value;
-                uint32_t flags; /* with one of these it is left alone */
-        } rows[] = {
-                {"net.ipv4.ip_unprivileged_port_start", "net/ipv4/ip_unprivileged_port_start", "0", PERMIT_FLAG_HOST_NETWORK},
-                {"net.ipv4.ping_group_range", "net/ipv4/ping_group_range", "0 2147483647", PERMIT_FLAG_HOST_NETWORK | PERMIT_FLAG_USERNS},
-        };
-        for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-                if (verb->permit.flags & rows[i].flags || verb->n_sysctls >= SETUP_SYSCTLS_MAX || run_has_sysctl(verb, rows[i].path))
-                        continue;
-                SetupSysctl *sysctl = &verb->sysctls[verb->n_sysctls++];
-                (void)str_copy(sysctl->name, sizeof(sysctl->name), rows[i].name);
-                (void)str_copy(sysctl->value, sizeof(sysctl->value), rows[i].value);
-        }
-}
-
 int run_start(Pod *pod)
 {
         Sandboxd *sandboxd = pod->sandboxd;
@@ -357,11 +325,10 @@ int run_start(Pod *pod)
         Refusal refusal;
         (void)run_resolv_conf(config->dns_config, verb->resolv_conf, &refusal);
         for (size_t i = 0; config->linux && i < config->linux->n_sysctls; i++) {
-                SetupSysctl *sysctl = &verb->sysctls[verb->n_sysctls++];
+                SealSysctl *sysctl = &verb->sysctls[verb->n_sysctls++];
                 (void)str_copy(sysctl->name, sizeof(sysctl->name), config->linux->sysctls[i]->key);
                 (void)str_copy(sysctl->value, sizeof(sysctl->value), config->linux->sysctls[i]->value);
         }
-        run_add_sysctls(verb);
         pod->call_channel = sandboxd_setup(sandboxd);
         return fold(channel_call_flat(pod->call_channel, ROW_SANDBOXD_SETUP_SETUP_MAKE, verb, NULL, 0,
                                       clock_monotonic_usec() + RUN_SETUP_TIMEOUT, run_on_made, pod, &pod->call));

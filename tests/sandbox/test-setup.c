@@ -38,9 +38,11 @@ static SetupMake *make_new(const char *id, uint32_t flags)
 
 static void make_sysctl(SetupMake *make, const char *name, const char *value)
 {
-        SetupSysctl *sysctl = &make->sysctls[make->n_sysctls++];
+        SealSysctl *sysctl = &make->sysctls[make->n_sysctls++];
         snprintf(sysctl->name, sizeof(sysctl->name), "%s", name);
         snprintf(sysctl->value, sizeof(sysctl->value), "%s", value);
+        permit_set_pod_sysctls(&make->permit, make->sysctls, make->n_sysctls);
+        permit_seal(&make->permit, "", 0, stage.key);
 }
 
 /* Asks, frees the request; the answer's code, and what it says. */
@@ -299,6 +301,16 @@ static void test_refusals(void)
         make = make_new(id_a, 0);
         memset(make->resolv_conf, 'a', sizeof(make->resolv_conf));
         assert_eq_int(make_send(make, NULL, NULL, text), GRPC_STATUS_INVALID_ARGUMENT);
+
+        /* What the request did not say; what it did is set in test_plain_pod(). */
+        make = make_new(id_a, 0);
+        make_sysctl(make, "net.ipv4.ip_forward", "0");
+        make->sysctls[0].value[0] = '1';
+        assert_eq_int(make_send(make, NULL, NULL, text), GRPC_STATUS_PERMISSION_DENIED);
+        make = make_new(id_a, 0);
+        make_sysctl(make, "net.ipv4.ip_forward", "1");
+        make->n_sysctls = 0;
+        assert_eq_int(make_send(make, NULL, NULL, text), GRPC_STATUS_PERMISSION_DENIED);
 
         /* V032: shared namespaces, and the host's values stay. */
         make = make_new(id_a, PERMIT_FLAG_HOST_NETWORK);

@@ -106,16 +106,11 @@ static int setup_check(const Setup *setup, const SetupMake *make, Refusal *refus
         if (make->shm_bytes != 0 && make->shm_bytes < SETUP_SHM_BYTES_MIN)
                 return refusal_set(refusal, GRPC_STATUS_INVALID_ARGUMENT, "pod %s: /dev/shm of %u bytes; at least %u",
                                    permit->id, make->shm_bytes, SETUP_SHM_BYTES_MIN);
-        if (make->n_sysctls > SETUP_SYSCTLS_MAX)
-                return refusal_set(refusal, GRPC_STATUS_INVALID_ARGUMENT, "pod %s: more than %d sysctls", permit->id,
-                                   SETUP_SYSCTLS_MAX);
+        if (make->n_sysctls > SEAL_SYSCTLS_MAX || permit_check_pod_sysctls(permit, make->sysctls, make->n_sysctls) != 0)
+                return refusal_set(refusal, GRPC_STATUS_PERMISSION_DENIED, "pod %s: its request has other sysctls", permit->id);
         for (uint32_t i = 0; i < make->n_sysctls; i++) {
-                const SetupSysctl *sysctl = &make->sysctls[i];
+                const SealSysctl *sysctl = &make->sysctls[i];
                 char path[SYSCTL_NAME_MAX];
-                if (!setup_is_terminated(sysctl->name, sizeof(sysctl->name)) ||
-                    !setup_is_terminated(sysctl->value, sizeof(sysctl->value)))
-                        return refusal_set(refusal, GRPC_STATUS_INVALID_ARGUMENT, "pod %s: sysctl without an end",
-                                           permit->id);
                 Refusal why = {0};
                 if (sysctl_check(sysctl->name, sysctl->value, permit->flags, path, &why) != 0)
                         return refusal_set(refusal, why.code, "pod %s: %s", permit->id, why.text);
@@ -166,8 +161,9 @@ static int setup_make(const Setup *setup, const SetupMake *make, SetupMade *made
 }
 
 /* Asked: namespaces and files of one pod. Re-checked: that gatewayd sealed this id for a pod with these flags; that the user
- * namespace maps neither root nor ours; hostname, sysctls, lengths. At worst a brain that was taken over chooses hostname,
- * resolv.conf, the size of /dev/shm and allow-listed sysctls of a pod that somebody asked for. */
+ * namespace maps neither root nor ours; hostname, lengths; that the sysctls are those
+ * of the request, and a namespace's own. At worst a brain that was taken over chooses hostname,
+ * resolv.conf and the size of /dev/shm of a pod that somebody asked for. */
 static int on_setup_make(void *context, int edge_fd, HandRequest *request)
 {
         Refusal refusal = {0};

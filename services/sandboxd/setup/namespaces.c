@@ -123,44 +123,52 @@ static int maker_write_sysctl(int sys_fd, const char *path, const char *value)
         return written == (ssize_t)n ? 0 : written < 0 ? errno : EIO;
 }
 
+/* What a pod with a network of its own gets unless it says otherwise, as from the peers: its users may ping, and listen on any port.
+ * The groups that may ping are of the kernel's own user namespace, so a pod with another has none to name. */
+static const struct {
+        SealSysctl sysctl;
+        uint32_t flags; /* with one of these it is left alone */
+} maker_sysctls[] = {
+        {{"net.ipv4.ip_unprivileged_port_start", "0"}, PERMIT_FLAG_HOST_NETWORK},
+        {{"net.ipv4.ping_group_range", "0 2147483647"}, PERMIT_FLAG_HOST_NETWORK | PERMIT_FLAG_USERNS},
+};
+
+static void maker_set_sysctl(Maker *maker, int sys_fd, const SealSysctl *sysctl)
+{
+        uint32_t flags = maker->make->permit.flags;
+        char path[SYSCTL_NAME_MAX];
+        Refusal refusal = {0};
+        /* The second look of this hand, where it counts: right before the write. */
+        if (sysctl_check(sysctl->name, sysctl->value, flags, path, &refusal) != 0)
+                maker_fail(maker, refusal.code, EPERM, refusal.text);
+        int error = maker_write_sysctl(sys_fd, path, sysctl->value);
+        if (error == EACCES && flags & PERMIT_FLAG_USERNS && syscall(SYS_setresgid, 0, 0, 0) == 0 && syscall(SYS_setresuid, 0, 0, 0) == 0) {
+                /* Newer kernels ask for the namespace's root, older ones for the host's. */
+                error = maker_write_sysctl(sys_fd, path, sysctl->value);
+        }
+        if (error == 0)
+                return;
+        char what[512];
+        snprintf(what, sizeof(what), "set sysctl %s to \"%s\" in the pod's namespaces%s", sysctl->name, sysctl->value,
+                 error == ENOENT   ? " (this kernel has no such sysctl there)"
+                 : error == EINVAL ? " (the kernel does not take this value)"
+                                   : "");
+        maker_fail(maker, error == ENOENT || error == EINVAL ? GRPC_STATUS_INVALID_ARGUMENT : GRPC_STATUS_INTERNAL, error, what);
+}
+
 static void maker_write_sysctls(Maker *maker)
 {
         const SetupMake *make = maker->make;
-        bool is_pods_root = false;
 
-        if (make->n_sysctls == 0)
-                return;
         _cleanup_fd_ int sys_fd = open("/proc/sys", O_PATH | O_DIRECTORY | O_CLOEXEC);
         struct statfs fs;
         if (sys_fd < 0 || fstatfs(sys_fd, &fs) < 0 || fs.f_type != PROC_SUPER_MAGIC)
                 maker_fail(maker, GRPC_STATUS_INTERNAL, errno ? errno : EINVAL, "open /proc/sys");
-        for (uint32_t i = 0; i < make->n_sysctls; i++) {
-                const SetupSysctl *sysctl = &make->sysctls[i];
-                char path[SYSCTL_NAME_MAX];
-                Refusal refusal = {0};
-                /* The second look of this hand, where it counts: right before the write. */
-                if (sysctl_check(sysctl->name, sysctl->value, make->permit.flags, path, &refusal) != 0)
-                        maker_fail(maker, refusal.code, EPERM, refusal.text);
-                int error = maker_write_sysctl(sys_fd, path, sysctl->value);
-                if (error == EACCES && (make->permit.flags & PERMIT_FLAG_USERNS) && !is_pods_root) {
-                        /* Newer kernels ask for the namespace's root, older ones for the host's. */
-                        if (syscall(SYS_setresgid, 0, 0, 0) == 0 && syscall(SYS_setresuid, 0, 0, 0) == 0) {
-                                is_pods_root = true;
-                                error = maker_write_sysctl(sys_fd, path, sysctl->value);
-                        }
-                }
-                if (error != 0) {
-                        char what[512];
-                        snprintf(what, sizeof(what), "set sysctl %s to \"%s\" in the pod's namespaces%s", sysctl->name,
-                                 sysctl->value,
-                                 error == ENOENT   ? " (this kernel has no such sysctl there)"
-                                 : error == EINVAL ? " (the kernel does not take this value)"
-                                                   : "");
-                        maker_fail(maker, error == ENOENT || error == EINVAL ? GRPC_STATUS_INVALID_ARGUMENT
-                                                                             : GRPC_STATUS_INTERNAL,
-                                   error, what);
-                }
-        }
+        for (size_t i = 0; i < ARRAY_SIZE(maker_sysctls); i++)
+                if (!(make->permit.flags & maker_sysctls[i].flags))
+                        maker_set_sysctl(maker, sys_fd, &maker_sysctls[i].sysctl);
+        for (uint32_t i = 0; i < make->n_sysctls; i++)
+                maker_set_sysctl(maker, sys_fd, &make->sysctls[i]);
 }
 
 static void maker_send_pins(Maker *maker)
