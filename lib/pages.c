@@ -7,6 +7,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#define PAGES_STACK_BYTES ((uintptr_t)512 * 1024)
+
 /* Segments that may not be written hold what the file holds: dropping their pages loses nothing. Those that may are left
  * alone, because their pages have no other copy once they are written, and the loader has written most of them. */
 static int pages_drop_object(struct dl_phdr_info *object, size_t size, void *userdata)
@@ -25,10 +27,20 @@ static int pages_drop_object(struct dl_phdr_info *object, size_t size, void *use
         return 0;
 }
 
+/* Below the stack pointer nothing lives; one page is left for madvise's own frame. A main thread's stack has 128 MiB to itself
+ * (mmap_base() of the kernel), so nothing else is in reach; the part that was never used is not mapped, and skipped. */
+static void pages_drop_stack(uintptr_t page)
+{
+        uintptr_t end = ((uintptr_t)__builtin_frame_address(0) & ~(page - 1)) - page;
+
+        (void)madvise((void *)(end - PAGES_STACK_BYTES), PAGES_STACK_BYTES, MADV_DONTNEED);
+}
+
 void pages_give_back(void)
 {
         uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
 
         (void)malloc_trim(0);
+        pages_drop_stack(page);
         (void)dl_iterate_phdr(pages_drop_object, &page);
 }

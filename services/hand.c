@@ -307,6 +307,8 @@ static void hand_on_signal(Hand *hand)
 
 static int hand_loop(Hand *hand)
 {
+        bool quiet = true;
+
         /* What runs is finished and answered before the end; linkd-start's patience bounds that. */
         while (!hand->stopping || hand->n_children > 0) {
                 bool full = hand->n_children == HAND_CHILDREN_MAX;
@@ -317,11 +319,16 @@ static int hand_loop(Hand *hand)
                 };
                 int r;
 
-                if (poll(fds, ARRAY_SIZE(fds), -1) < 0) {
+                /* A process that has nothing to do is not woken up: the wait ends by itself once after each work. */
+                int n_ready = poll(fds, ARRAY_SIZE(fds), quiet ? -1 : PAGES_QUIET_MSEC);
+                if (n_ready < 0) {
                         if (errno == EINTR)
                                 continue;
                         return error_origin(negative_errno());
                 }
+                quiet = n_ready == 0;
+                if (quiet)
+                        pages_give_back();
                 if (fds[0].revents)
                         hand_on_signal(hand);
                 if (fds[1].revents) {

@@ -8,6 +8,7 @@
 #include "services/service.h"
 #include "ipc/control.h"
 #include "ipc/schemas.h"
+#include "lib/clock.h"
 #include "lib/error.h"
 #include "lib/fd.h"
 #include "lib/log.h"
@@ -21,6 +22,7 @@
 #include <stdio.h>
 #include <sys/signalfd.h>
 
+#define SERVICE_QUIET_USEC (PAGES_QUIET_MSEC * (USEC_PER_SEC / 1000))
 
 struct Service {
         const ServiceSpec *spec; /* borrowed; a constant of main */
@@ -28,6 +30,7 @@ struct Service {
         struct event_base *base; /* owned */
         struct event *control_event; /* owned */
         struct event *signal_event;  /* owned */
+        struct event *quiet_event;   /* owned */
         int control_fd;              /* owned */
         int signal_fd;               /* owned */
         int state_fd;                /* owned */
@@ -37,6 +40,8 @@ struct Service {
         Endowment endowment;
         uint32_t row_state;
         bool is_stopping; /* asked to; perhaps not done with it */
+        bool was_timer;   /* in this turn of the loop the quiet timer went off */
+        uint64_t worked_usec; /* when there was last something to do */
         int result;
         ControlFrame frame;
 };
@@ -196,6 +201,25 @@ static int service_configure(Service *service)
         return service->endowment.configured ? 0 : error_origin(-EPROTO);
 }
 
+/* The timer is set by work, once, and goes off for the last time when there has been none for long enough: a process that has
+ * nothing to do is not woken up. */
+static void service_on_quiet(evutil_socket_t fd, short what, void *userdata)
+{
+        Service *service = userdata;
+        uint64_t since_usec = clock_monotonic_usec() - service->worked_usec;
+
+        service->was_timer = true;
+        if (since_usec < SERVICE_QUIET_USEC) {
+                const struct timeval rest = {.tv_sec = (time_t)((SERVICE_QUIET_USEC - since_usec) / USEC_PER_SEC),
+                                             .tv_usec = (suseconds_t)((SERVICE_QUIET_USEC - since_usec) % USEC_PER_SEC)};
+                (void)event_add(service->quiet_event, &rest);
+                return;
+        }
+        if (service->spec->quiet)
+                service->spec->quiet(service->context);
+        pages_give_back();
+}
+
 /* Before confinement: signalfd4 and epoll_create1 are among what the filters still allow, but SIGTERM must be blocked
  * early, so that a stop during recovery is an orderly one. */
 static int service_prepare_loop(Service *service)
@@ -228,7 +252,8 @@ static int service_prepare_loop(Service *service)
                 event_new(service->base, service->control_fd, EV_READ | EV_PERSIST, service_on_control, service);
         service->signal_event =
                 event_new(service->base, service->signal_fd, EV_READ | EV_PERSIST, service_on_signal, service);
-        if (!service->control_event || !service->signal_event || event_add(service->control_event, NULL) < 0 ||
+        service->quiet_event = evtimer_new(service->base, service_on_quiet, service);
+        if (!service->control_event || !service->signal_event || !service->quiet_event || event_add(service->control_event, NULL) < 0 ||
             event_add(service->signal_event, NULL) < 0)
                 return error_origin(-ENOMEM);
         return 0;
@@ -272,6 +297,28 @@ static int service_open_state(Service *service)
         return service->state_fd < 0 ? error_origin(negative_errno()) : 0;
 }
 
+/* Turn by turn, to see when there is nothing to do. A turn in which the timer went off is none of work. */
+static int service_work(Service *service)
+{
+        static const struct timeval quiet = {.tv_sec = SERVICE_QUIET_USEC / USEC_PER_SEC, .tv_usec = SERVICE_QUIET_USEC % USEC_PER_SEC};
+
+        /* A failure reported during ready would be forgotten by the loop's own start. */
+        while (!service->result) {
+                service->was_timer = false;
+                int r = event_base_loop(service->base, EVLOOP_ONCE);
+                if (r < 0)
+                        return error_origin(-EIO);
+                if (r > 0 || event_base_got_break(service->base))
+                        break;
+                if (service->was_timer)
+                        continue;
+                service->worked_usec = clock_monotonic_usec();
+                if (!evtimer_pending(service->quiet_event, NULL))
+                        (void)event_add(service->quiet_event, &quiet);
+        }
+        return service->result ? fold(service->result) : 0;
+}
+
 static int service_run(Service *service)
 {
         const ServiceSpec *spec = service->spec;
@@ -305,10 +352,8 @@ static int service_run(Service *service)
                 if (r)
                         return fold(r);
         }
-        /* A failure reported during ready would be forgotten by the loop's own start. */
-        if (!service->result && event_base_dispatch(service->base) < 0)
-                return error_origin(-EIO);
-        return service->result ? fold(service->result) : 0;
+        r = service_work(service);
+        return r ? fold(r) : 0;
 }
 
 static void service_done(Service *service)
@@ -321,6 +366,8 @@ static void service_done(Service *service)
                 event_free(service->control_event);
         if (service->signal_event)
                 event_free(service->signal_event);
+        if (service->quiet_event)
+                event_free(service->quiet_event);
         if (service->base)
                 event_base_free(service->base);
         service->signal_fd = fd_close(service->signal_fd);

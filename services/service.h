@@ -30,6 +30,8 @@ typedef struct ServiceSpec {
          * the skeleton goes on meanwhile. A second request to stop does not wait. */
         int (*stop)(void *context);
         int (*reload)(void *context);   /* optional: config and section have new values (SIGHUP), in place */
+        /* Optional: there was work, and has been none for a moment. Caches go; the skeleton then gives free memory back. */
+        void (*quiet)(void *context);
 } ServiceSpec;
 
 enum { SERVICE_E_LATER = 1 }; /* of ServiceSpec.stop */

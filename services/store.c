@@ -449,6 +449,11 @@ int store_open(Store **ret, const StoreSpec *spec)
         return 0;
 }
 
+void store_shrink(Store *store)
+{
+        (void)sqlite3_db_release_memory(store->database);
+}
+
 Store *store_close(Store *store)
 {
         if (!store)

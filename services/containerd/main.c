@@ -113,6 +113,13 @@ static int containerd_ready(void *context)
         return r < 0 ? fold(r) : 0;
 }
 
+static void containerd_quiet(void *context)
+{
+        Containerd *containerd = context;
+
+        store_shrink(containerd->store.store);
+}
+
 static void containerd_release(void *context)
 {
         containerd_end(context);
@@ -143,6 +150,7 @@ int main(int argc, char **argv)
                 .acquire = containerd_acquire,
                 .ready = containerd_ready,
                 .release = containerd_release,
+                .quiet = containerd_quiet,
         };
         return service_main(&spec, argc, argv);
 }

@@ -59,6 +59,11 @@ static int imaged_ready(void *context)
         return r < 0 ? fold(r) : fold(recovery_start(imaged));
 }
 
+static void imaged_quiet(void *context)
+{
+        store_shrink(((Imaged *)context)->store);
+}
+
 static void imaged_release(void *context)
 {
         Imaged *imaged = context;
@@ -81,6 +86,7 @@ int main(int argc, char **argv)
                 .n_edges = ARRAY_SIZE(imaged_edges),
                 .ready = imaged_ready,
                 .release = imaged_release,
+                .quiet = imaged_quiet,
         };
         return service_main(&spec, argc, argv);
 }

@@ -67,6 +67,11 @@ static int sandboxd_ready(void *context)
         return r < 0 ? fold(r) : fold(recovery_start(sandboxd));
 }
 
+static void sandboxd_quiet(void *context)
+{
+        store_shrink(((Sandboxd *)context)->store);
+}
+
 static void sandboxd_release(void *context)
 {
         Sandboxd *sandboxd = context;
@@ -90,6 +95,7 @@ int main(int argc, char **argv)
                 .n_edges = ARRAY_SIZE(sandboxd_edges),
                 .ready = sandboxd_ready,
                 .release = sandboxd_release,
+                .quiet = sandboxd_quiet,
         };
         return service_main(&spec, argc, argv);
 }

@@ -265,7 +265,7 @@ def bench_many(runtimes, options):
         for runtime in runtimes:
             while len(pods[runtime.label]) < count:
                 pods[runtime.label].append(Pod(runtime).up())
-        time.sleep(2)
+        time.sleep(5)  # what they keep at rest, not what their last work needed
         for runtime in runtimes:
             note_memory(runtime, "%d pods" % count if count else "idle")
     calls = {"ListContainers": pb.ListContainersRequest(), "ListPodSandbox": pb.ListPodSandboxRequest(),

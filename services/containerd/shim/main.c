@@ -7,6 +7,7 @@
 #include "services/containerd/shim/shim.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -123,5 +124,6 @@ int main(int argc, char **argv)
         int r = shim_main(&shim);
         if (r != 0)
                 return r;
+        (void)malloc_trim(0);
         return shim_serve(&shim) < 0 ? 1 : 0;
 }

@@ -17,6 +17,8 @@ extern const char __executable_start[] __attribute__((visibility("hidden"))); /*
 
 #define SHIM_RANGES_MAX 8
 #define SHIM_PAGE_BYTES 4096L
+#define SHIM_STACK_BYTES (512 * 1024L)
+#define SHIM_FRAME_BYTES 1024L /* more than shim_sleep() has on its stack */
 
 #if defined(__x86_64__)
 static inline __attribute__((always_inline)) long shim_call(long number, long a, long b, long c, long d, long e)
@@ -60,6 +62,10 @@ __attribute__((noinline, aligned(1024))) int shim_sleep(struct pollfd *fds, size
         }
         for (size_t i = 0; i < n_ranges; i++)
                 (void)shim_call(SYS_madvise, starts[i], lengths[i], MADV_DONTNEED, 0, 0);
+        /* And the stack that the way here needed: nothing lives below the frame of a function that calls nothing, but what the
+         * architecture lets it use there (128 bytes). A stack has 128 MiB to itself. */
+        long below = ((long)__builtin_frame_address(0) - SHIM_FRAME_BYTES) & -SHIM_PAGE_BYTES;
+        (void)shim_call(SYS_madvise, below - SHIM_STACK_BYTES, SHIM_STACK_BYTES, MADV_DONTNEED, 0, 0);
         long r = shim_call(SYS_ppoll, (long)fds, (long)n, 0, 0, 0);
         return r < 0 ? (int)r : 0;
 }
