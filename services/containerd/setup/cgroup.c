@@ -2,8 +2,6 @@
 
 /* A container's cgroup, found by the sealed cgroup parent and the container's id. Files are opened by constant names. */
 
-#include "ipc/cgroup-path.h"
-
 #include <fcntl.h>
 #include <stdio.h>
 
@@ -12,18 +10,26 @@
 #include "lib/log.h"
 #include "services/containerd/setup/setup.h"
 
-int cgroup_open(Setup *setup, const char *id, CgroupDirs *ret, Refusal *refusal)
+int cgroup_find(Setup *setup, const char *id, char ret_path[CGROUP_PATH_MAX], Refusal *refusal)
 {
         Permit permit;
         int r = rootfs_permit(setup, id, &permit, refusal);
         if (r)
                 return r < 0 ? fold(r) : r;
-        char path[CGROUP_PATH_MAX];
         if (setup->cgroups.v2_fd < 0)
                 return refusal_set(refusal, GRPC_STATUS_FAILED_PRECONDITION, "container %s: this node has no cgroup v2 hierarchy", id);
-        if (!cgroup_path_compose(path, setup->config->systemd_cgroups, permit.cgroup_parent, id))
+        if (!cgroup_path_compose(ret_path, setup->config->systemd_cgroups, permit.cgroup_parent, id))
                 return refusal_set(refusal, GRPC_STATUS_INVALID_ARGUMENT, "container %s: cgroup parent %.200s is not %s", id,
                                    permit.cgroup_parent, setup->config->systemd_cgroups ? "a slice" : "a cgroup path");
+        return 0;
+}
+
+int cgroup_open(Setup *setup, const char *id, CgroupDirs *ret, Refusal *refusal)
+{
+        char path[CGROUP_PATH_MAX];
+        int r = cgroup_find(setup, id, path, refusal);
+        if (r)
+                return r < 0 ? fold(r) : r;
         return cgroup_dirs_open(&setup->cgroups, path, ret);
 }
 
@@ -48,12 +54,10 @@ int cgroup_kill(Setup *setup, const char *id, Refusal *refusal)
 /* A runtime that fails after making the cgroup does not always remove it. The kernel refuses one that is not empty. */
 void cgroup_remove(Setup *setup, const char *id)
 {
-        Permit permit;
         Refusal refusal;
         char path[CGROUP_PATH_MAX];
 
-        if (setup->cgroups.v2_fd < 0 || rootfs_permit(setup, id, &permit, &refusal) != 0 ||
-            !cgroup_path_compose(path, setup->config->systemd_cgroups, permit.cgroup_parent, id))
+        if (cgroup_find(setup, id, path, &refusal) != 0)
                 return;
         if (unlinkat(setup->cgroups.v2_fd, path + 1, AT_REMOVEDIR) == 0)
                 log_info("container %.13s: removed the cgroup that its runtime left behind", id);

@@ -64,7 +64,7 @@ static int on_signal_send(void *context, int edge_fd, HandRequest *request)
         const char *id = NULL;
         int r = setup_id(request, &id, &refusal);
         if (r == 0)
-                r = signal_send((const void *)request->frame.payload, request->frame.fds[0], &refusal);
+                r = signal_send(context, (const void *)request->frame.payload, request->frame.fds[0], &refusal);
         return setup_answer(edge_fd, request, r, &refusal, NULL, -1);
 }
 

@@ -4,6 +4,7 @@
 /* containerd-setup: what one container needs of the host, verb by verb. Every verb finds its objects beneath directories that
  * root owns, by the container's id alone. */
 
+#include "ipc/cgroup-path.h"
 #include "ipc/edges/containerd-setup.h"
 #include "services/cgroup-open.h"
 #include "services/hand.h"
@@ -47,6 +48,8 @@ int image_volume_mount(Setup *setup, const ImageMount *verb, Refusal *refusal);
 int log_file_open(Setup *setup, const char *id, int *ret_fd, Refusal *refusal);
 
 /* The container's cgroup in every hierarchy; -ENOENT when it does not exist (any more). */
+/* The path of its cgroup, below the root of the version 2 hierarchy, by the permit that was kept. */
+int cgroup_find(Setup *setup, const char *id, char ret_path[CGROUP_PATH_MAX], Refusal *refusal);
 int cgroup_open(Setup *setup, const char *id, CgroupDirs *ret, Refusal *refusal);
 int cgroup_kill(Setup *setup, const char *id, Refusal *refusal);
 /* Removes a container's cgroup that its runtime left behind, if it is empty. */
@@ -55,4 +58,4 @@ int cgroup_read(Setup *setup, const char *id, CgroupRead *values, Refusal *refus
 
 int usage_open(Setup *setup, const UsageOpen *verb, UsageOpened *opened, int ret_fds[CGROUP_FILES_PER_FRAME], Refusal *refusal);
 
-int signal_send(const SignalSend *verb, int pidfd, Refusal *refusal);
+int signal_send(Setup *setup, const SignalSend *verb, int pidfd, Refusal *refusal);

@@ -27,9 +27,24 @@ static int signal_pid_of(int pidfd)
         return pid < 0 ? 0 : (int)pid;
 }
 
-/* Asked to signal the holder of a pidfd. Re-checks that it lives in the cgroup of that container, whose name carries the
- * container's id, before and after (a number can be reused, a pidfd cannot). At worst a container of ours gets a signal. */
-int signal_send(const SignalSend *verb, int pidfd, Refusal *refusal)
+/* Whether the text of /proc/<pid>/cgroup says that the process is in this cgroup of version 2, or below it. What stands before the path
+ * is the hierarchy's root as this node shows it. */
+static bool signal_is_in_cgroup(const char *text, const char *cgroup)
+{
+        const char *line = str_has_prefix(text, "0::") ? text : strstr(text, "\n0::");
+        if (!line)
+                return false;
+        const char *end = line + 1 + strcspn(line + 1, "\n");
+        size_t n = strlen(cgroup);
+        for (const char *at = strstr(line, cgroup); at && at + n <= end; at = strstr(at + 1, cgroup))
+                if (at[n] == '\n' || at[n] == '\0' || at[n] == '/')
+                        return true;
+        return false;
+}
+
+/* Asked to signal the holder of a pidfd. Re-checks that it lives in the cgroup that the container's kept permit names, before and
+ * after (a number can be reused, a pidfd cannot). At worst a container of ours gets a signal. */
+int signal_send(Setup *setup, const SignalSend *verb, int pidfd, Refusal *refusal)
 {
         int pid = signal_pid_of(pidfd);
         if (pid == 0)
@@ -38,17 +53,21 @@ int signal_send(const SignalSend *verb, int pidfd, Refusal *refusal)
                 return refusal_set(refusal, GRPC_STATUS_INVALID_ARGUMENT, "signal_send: not a pidfd of this node");
         if (verb->signal < 1 || verb->signal > SIGRTMAX)
                 return refusal_set(refusal, GRPC_STATUS_INVALID_ARGUMENT, "container %s: %d is not a signal", verb->id, verb->signal);
+        char cgroup[CGROUP_PATH_MAX];
+        int r = cgroup_find(setup, verb->id, cgroup, refusal);
+        if (r)
+                return r < 0 ? fold(r) : r;
 
         char path[64];
         (void)snprintf(path, sizeof(path), "/proc/%d/cgroup", pid);
         _cleanup_free_ char *text = NULL;
         size_t n = 0;
-        int r = fd_read_file(AT_FDCWD, path, 64 * 1024, &text, &n);
+        r = fd_read_file(AT_FDCWD, path, 64 * 1024, &text, &n);
         if (signal_pid_of(pidfd) != pid)
                 return 0;
         if (r < 0)
                 return fold(r);
-        if (!strstr(text, verb->id))
+        if (!signal_is_in_cgroup(text, cgroup))
                 return refusal_set(refusal, GRPC_STATUS_PERMISSION_DENIED, "container %s: process %d is not in its cgroup", verb->id, pid);
         if (syscall(SYS_pidfd_send_signal, pidfd, verb->signal, NULL, 0) < 0 && errno != ESRCH)
                 return refusal_set(refusal, GRPC_STATUS_INTERNAL, "container %s: signal %d was not delivered: %s", verb->id,
