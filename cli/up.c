@@ -4,6 +4,7 @@
  * cannot be, it shows what they said. */
 
 #include "cli/cli.h"
+#include "lib/fd.h"
 #include "lib/strings.h"
 #include <fcntl.h>
 #include <libgen.h>
@@ -16,6 +17,7 @@
 #define UP_ARGUMENTS_MAX 128
 #define UP_PATH_MAX 512
 #define UP_LOG_DEFAULT "/var/log/bulkhead.log"
+#define UP_APPARMOR "bulkhead-default" /* deploy/apparmor */
 #define UP_READY_MSEC (60 * 1000)
 #define UP_USAGE "up [--foreground] [--config FILE] [--set KEY=VALUE]... [--log FILE] [--libexec DIR]"
 
@@ -107,6 +109,22 @@ static void up_show_log(int log_fd, off_t from)
         }
 }
 
+/* Under systemd a unit loads it. Here nothing does: no process of the suite may, and this program only looks. */
+static void up_hint_apparmor(void)
+{
+        enum { LIST_MAX = 1024 * 1024 };
+        _cleanup_free_ char *enabled = NULL, *list = NULL;
+        size_t n = 0;
+
+        if (fd_read_file(AT_FDCWD, "/sys/module/apparmor/parameters/enabled", 64, &enabled, &n) != 0 || n == 0 || enabled[0] != 'Y')
+                return;
+        if (fd_read_file(AT_FDCWD, "/sys/kernel/security/apparmor/profiles", LIST_MAX, &list, &n) == 0 &&
+            (str_has_prefix(list, UP_APPARMOR " (") || strstr(list, "\n" UP_APPARMOR " (")))
+                return;
+        printf("Containers run without AppArmor, and those that ask for RuntimeDefault are refused: its profile " UP_APPARMOR
+               " is not loaded. Load it with: apparmor_parser -r /etc/apparmor.d/" UP_APPARMOR "\n");
+}
+
 static int up_wait(const Up *up, pid_t pid, int ready_fd, int log_fd, off_t from)
 {
         struct pollfd poll_fd = {.fd = ready_fd, .events = POLLIN};
@@ -118,6 +136,7 @@ static int up_wait(const Up *up, pid_t pid, int ready_fd, int log_fd, off_t from
                                 UP_READY_MSEC / 1000, pid, up->log);
         if (r > 0 && read(ready_fd, &byte, 1) == 1) {
                 printf("The suite is ready: process %d, log in %s. It is stopped with: kill %d\n", pid, up->log, pid);
+                up_hint_apparmor();
                 return 0;
         }
         (void)waitpid(pid, NULL, 0);

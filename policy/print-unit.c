@@ -28,7 +28,7 @@ static void unit_list(const char *key, const char *before, const char *after, bo
 void print_target(void)
 {
         printf("# Made by policy-print target.\n[Unit]\nDescription=Bulkhead, a Kubernetes container runtime\n"
-               "Wants=bulkhead-shims.service\n");
+               "Wants=bulkhead-shims.service\nWants=bulkhead-apparmor.service\n");
         unit_list("Wants", "bulkhead-", ".service", true);
         printf("# linkd is active when all are ready.\nAfter=bulkhead-linkd.service\n\n[Install]\nWantedBy=multi-user.target\n");
 }

@@ -42,6 +42,7 @@ static void info_write_process(JsonText *json, const ProcessSpec *process)
         json_text_bool(json, "noNewPrivileges", process->no_new_privileges);
         json_text_integer(json, "oomScoreAdj", process->oom_score_adj);
         json_text_string(json, "apparmorProfile", process->apparmor_profile);
+        json_text_bool(json, "apparmorIfLoaded", process->apparmor_if_loaded);
         json_text_close(json, '}');
 }
 

@@ -6,6 +6,7 @@
 #include "services/containerd/spec-parts.h"
 
 #include "lib/strings.h"
+#include "services/containerd/launch/apparmor.h"
 #include "services/containerd/launch/capability-set.h"
 #include "services/containerd/launch/path-clean.h"
 #include <strings.h>
@@ -15,7 +16,6 @@
 
 #define SECCOMP_MODE(name) BULKHEAD__RUNTIME_SPEC__SECCOMP_SPEC__MODE__##name
 #define PROFILE(name) RUNTIME__V1__SECURITY_PROFILE__PROFILE_TYPE__##name
-#define SPEC_APPARMOR_NAME_MAX 256
 
 typedef struct SpecProfile {
         enum { SPEC_PROFILE_UNCONFINED, SPEC_PROFILE_DEFAULT, SPEC_PROFILE_LOCALHOST, SPEC_PROFILE_UNKNOWN } mode;
@@ -101,34 +101,25 @@ static int spec_check_seccomp(const SpecInput *input, Failure *failure)
         return 0;
 }
 
-/* Clients write the prefix of the deprecated field in the new one too, and peers take it. */
-static SpecProfile spec_apparmor_choose(const Runtime__V1__LinuxContainerSecurityContext *context)
-{
-        SpecProfile profile = spec_profile_choose(context->apparmor, context->apparmor_profile);
-
-        if (profile.mode == SPEC_PROFILE_LOCALHOST && profile.name && str_has_prefix(profile.name, "localhost/"))
-                profile.name += strlen("localhost/");
-        return profile;
-}
-
 static int spec_check_apparmor(const SpecInput *input, Failure *failure)
 {
         const Runtime__V1__LinuxContainerSecurityContext *context = spec_context(input);
-        SpecProfile profile = spec_apparmor_choose(context);
+        const char *name = "";
+        ApparmorChoice choice = apparmor_choose(context, &name);
 
-        if (profile.mode == SPEC_PROFILE_UNKNOWN)
+        if (choice == APPARMOR_UNKNOWN)
                 return spec_refuse(input, failure,
                                    "AppArmor profile \"%.200s\" is unknown; use RuntimeDefault, Unconfined or Localhost",
                                    context->apparmor_profile);
-        if (profile.mode != SPEC_PROFILE_LOCALHOST || context->privileged)
+        if (choice != APPARMOR_LOCALHOST)
                 return 0;
-        if (str_is_empty(profile.name) || strlen(profile.name) >= SPEC_APPARMOR_NAME_MAX)
+        if (str_is_empty(name) || strlen(name) >= APPARMOR_NAME_MAX)
                 return spec_refuse(input, failure, "AppArmor profile Localhost needs the name of a loaded profile");
         if (!input->has_apparmor)
                 return failure_set(failure, GRPC_STATUS_FAILED_PRECONDITION,
                                    "container \"%.80s\": AppArmor profile \"%.200s\": this node has no AppArmor; remove the "
                                    "profile, or choose another node",
-                                   input->request->config->metadata->name, profile.name);
+                                   input->request->config->metadata->name, name);
         return 0;
 }
 
@@ -220,6 +211,19 @@ static int spec_build_capabilities(SpecBuild *build)
         return process->capabilities && process->ambient_capabilities ? 0 : spec_refuse_memory(build);
 }
 
+/* Whether the kernel has the profile containerd-launch sees, which may look. */
+static void spec_build_apparmor(SpecBuild *build)
+{
+        ProcessSpec *process = build->spec->process;
+        const char *name = "";
+        ApparmorChoice choice = apparmor_choose(spec_context(build->input), &name);
+
+        if ((choice == APPARMOR_UNSET || choice == APPARMOR_RUNTIME_DEFAULT) && build->input->has_apparmor)
+                name = APPARMOR_DEFAULT;
+        process->apparmor_profile = (char *)name;
+        process->apparmor_if_loaded = choice == APPARMOR_UNSET && build->input->has_apparmor;
+}
+
 static int spec_build_profiles(SpecBuild *build)
 {
         const Runtime__V1__LinuxContainerSecurityContext *context = spec_context(build->input);
@@ -230,6 +234,7 @@ static int spec_build_profiles(SpecBuild *build)
                 return spec_refuse_memory(build);
         bulkhead__runtime_spec__seccomp_spec__init(seccomp);
         build->spec->seccomp = seccomp;
+        spec_build_apparmor(build);
         if (context->privileged)
                 return 0;
         if (profile.mode == SPEC_PROFILE_DEFAULT) {
@@ -238,10 +243,6 @@ static int spec_build_profiles(SpecBuild *build)
                 seccomp->mode = SECCOMP_MODE(LOCALHOST);
                 seccomp->profile_path = (char *)profile.name;
         }
-        /* There is no AppArmor profile of our own yet: the runtime's default is none. */
-        profile = spec_apparmor_choose(context);
-        if (profile.mode == SPEC_PROFILE_LOCALHOST)
-                build->spec->process->apparmor_profile = (char *)profile.name;
         return 0;
 }
 

@@ -118,26 +118,42 @@ static void test_apparmor_and_selinux(void)
         Runtime__V1__SELinuxOption label = RUNTIME__V1__SELINUX_OPTION__INIT;
         World w;
 
-        profile.profile_type = RUNTIME__V1__SECURITY_PROFILE__PROFILE_TYPE__Localhost;
-        for (int has = 0; has < 3; has++) {
+        static const struct {
+                int type; /* -1: the new field is not given */
+                const char *ref, *old;
+                bool privileged, has;
+                const char *wanted; /* NULL: refused, for the reason */
+                const char *reason;
+        } rows[] = {
+                {-1, "", "", false, true, "bulkhead-default", NULL}, {-1, "", "", false, false, "", NULL}, {-1, "", "", true, true, "", NULL},
+                {0, "", "", false, true, "bulkhead-default", NULL}, {0, "", "", false, false, "", NULL}, {0, "", "", true, true, "", NULL},
+                {1, "", "localhost/old", false, true, "", NULL}, {2, "mine", "", false, true, "mine", NULL},
+                {2, "localhost/mine", "runtime/default", false, true, "mine", NULL}, {2, "mine", "", true, true, "mine", NULL},
+                {2, "mine", "", false, false, NULL, "no AppArmor"}, {2, "mine", "", true, false, NULL, "no AppArmor"},
+                {2, "", "", false, true, NULL, "needs the name"}, {3, "", "", false, true, NULL, "unknown"},
+                {-1, "", "localhost/old", false, true, "old", NULL}, {-1, "", "localhost/old", false, false, NULL, "no AppArmor"},
+                {-1, "", "runtime/default", false, true, "bulkhead-default", NULL}, {-1, "", "unconfined", false, true, "", NULL},
+                {-1, "", "old", false, true, NULL, "unknown"},
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
                 world_init(&w);
-                profile.localhost_ref = (char *)(has == 2 ? "localhost/my-profile" : "my-profile");
-                w.context.apparmor = &profile;
-                w.input.has_apparmor = has > 0;
-                if (has) {
+                profile.profile_type = (Runtime__V1__SecurityProfile__ProfileType)rows[i].type;
+                profile.localhost_ref = (char *)rows[i].ref;
+                w.context.apparmor = rows[i].type < 0 ? NULL : &profile;
+                w.context.apparmor_profile = (char *)rows[i].old;
+                w.context.privileged = w.pod_context.privileged = rows[i].privileged;
+                w.input.has_apparmor = rows[i].has;
+                if (rows[i].wanted) {
                         world_compose(&w);
-                        assert_eq_str(w.spec->process->apparmor_profile, "my-profile");
+                        assert_eq_str(w.spec->process->apparmor_profile, rows[i].wanted);
+                        assert_eq_int(w.spec->process->apparmor_if_loaded, i == 0);
                 } else {
-                        world_refuse(&w, GRPC_STATUS_FAILED_PRECONDITION, "no AppArmor");
+                        world_refuse(&w, str_equal(rows[i].reason, "no AppArmor") ? GRPC_STATUS_FAILED_PRECONDITION : GRPC_STATUS_INVALID_ARGUMENT,
+                                     rows[i].reason);
                 }
                 world_done(&w);
         }
-        world_init(&w);
-        w.input.has_apparmor = true;
-        w.context.apparmor_profile = (char *)"localhost/old";
-        world_compose(&w);
-        assert_eq_str(w.spec->process->apparmor_profile, "old");
-        world_done(&w);
         label.type = (char *)"spc_t";
         for (int has = 0; has < 2; has++) {
                 world_init(&w);

@@ -31,6 +31,13 @@ static int fuzz_host_devices(void *userdata, const char *path, RenderDeviceCallb
         return callback(callback_userdata, &device);
 }
 
+static int fuzz_host_apparmor(void *userdata, char **ret_list, size_t *ret_n)
+{
+        *ret_list = strdup("bulkhead-default (enforce)\n");
+        *ret_n = *ret_list ? strlen(*ret_list) : 0;
+        return *ret_list ? 0 : -ENOMEM;
+}
+
 static int fuzz_host_source(void *userdata, const RenderSource *source, char real[RENDER_PATH_MAX], uint32_t *ret_restrictions)
 {
         (void)str_copy(real, RENDER_PATH_MAX, source->path);
@@ -44,6 +51,7 @@ static int fuzz_host_cdi_files(void *userdata, RenderCdiCallback callback, void 
 
 static const RenderHost fuzz_host = {
         .profile = fuzz_host_profile,
+        .apparmor = fuzz_host_apparmor,
         .target = fuzz_host_target,
         .devices = fuzz_host_devices,
         .source = fuzz_host_source,
@@ -52,7 +60,7 @@ static const RenderHost fuzz_host = {
 static const ConfigCommon fuzz_common = {.state_dir = "/s", .runtime_dir = "/r"};
 static const ConfigContainerd fuzz_config = {.seccomp_dir = "/p"};
 static const RenderFacts fuzz_facts = {.capabilities = CAPABILITY_SET_ALL, .has_unified = true, .has_memory_swap = true,
-                                         .has_hugepages = true};
+                                         .has_hugepages = true, .has_apparmor = true};
 
 static void fuzz_profile(const char *text, size_t n)
 {
@@ -134,7 +142,7 @@ static void fuzz_create(const uint8_t *data, size_t n)
                 if (asked->sandbox_config && asked->sandbox_config->linux)
                         asked->sandbox_config->linux->cgroup_parent = permit.cgroup_parent;
                 PermitCheck check = {.permit = &permit, .request = asked, .spec = typed, .instance = "", .allow_privileged = true,
-                                     .allow_host_paths = true};
+                                     .allow_host_paths = true, .has_apparmor = true};
                 Render render = {.common = &fuzz_common, .config = &fuzz_config, .facts = &fuzz_facts, .host = &fuzz_host, .spec = typed};
                 json_t *json = NULL;
                 int r = permit_check_create(&check);

@@ -5,13 +5,12 @@
 
 #include "ipc/config.h"
 #include "lib/strings.h"
+#include "services/containerd/launch/apparmor.h"
 #include "services/containerd/launch/capability-set.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <strings.h>
-
-#define PERMIT_CHECK_APPARMOR_DEFAULT "bulkhead-default"
 
 /* Fields that the CRI deprecated and that kubelets and crictl still send. */
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
@@ -305,29 +304,32 @@ static int permit_check_seccomp(PermitCheck *check)
         return 0;
 }
 
-/* No profile of our own is loaded yet, so the runtime's default is "" as well as the name that one will have. */
+/* Stricter than Unconfined is whatever there is. Which name stands for the runtime's default the kernel decides: "" without AppArmor. */
 static int permit_check_apparmor(PermitCheck *check)
 {
-        const Runtime__V1__LinuxContainerSecurityContext *context = permit_check_context(check);
-        const char *asked = check->spec->process->apparmor_profile, *old = context->apparmor_profile, *name = "";
-        bool is_default = false;
-        if (permit_check_is_privileged(check))
+        const ProcessSpec *process = check->spec->process;
+        const char *asked = process->apparmor_profile, *name = "";
+        ApparmorChoice choice = apparmor_choose(permit_check_context(check), &name);
+        switch (choice) {
+        case APPARMOR_UNCONFINED:
                 return 0;
-        if (context->apparmor) {
-                is_default = context->apparmor->profile_type == RUNTIME__V1__SECURITY_PROFILE__PROFILE_TYPE__RuntimeDefault;
-                if (context->apparmor->profile_type == RUNTIME__V1__SECURITY_PROFILE__PROFILE_TYPE__Localhost)
-                        name = context->apparmor->localhost_ref;
-        } else if (str_has_prefix(old, "localhost/")) {
-                name = old;
-        } else {
-                is_default = str_equal(old, "runtime/default");
+        case APPARMOR_UNSET:
+        case APPARMOR_RUNTIME_DEFAULT:
+                name = check->has_apparmor ? APPARMOR_DEFAULT : "";
+                break;
+        case APPARMOR_LOCALHOST:
+                if (str_is_empty(name))
+                        return permit_check_refuse(check, "apparmor: the request names no profile");
+                break;
+        case APPARMOR_UNKNOWN:
+                return permit_check_refuse(check, "apparmor: the request's profile type or apparmor_profile \"%.200s\" is unknown; use "
+                                                  "RuntimeDefault, Unconfined or Localhost", permit_check_context(check)->apparmor_profile);
         }
-        if (str_has_prefix(name, "localhost/")) /* in the new field as well */
-                name += strlen("localhost/");
-        if (!str_is_empty(name) && !str_equal(asked, name))
-                return permit_check_refuse(check, "apparmor_profile \"%s\": the request says \"%s\"", asked, name);
-        if (is_default && !str_is_empty(asked) && !str_equal(asked, PERMIT_CHECK_APPARMOR_DEFAULT))
-                return permit_check_refuse(check, "apparmor_profile \"%s\": the request says the runtime's default", asked);
+        if (!str_equal(asked, name))
+                return permit_check_refuse(check, "apparmor_profile \"%s\": the request says %s\"%s\"", asked,
+                                           choice == APPARMOR_LOCALHOST ? "" : "the runtime's default, ", name);
+        if (process->apparmor_if_loaded && choice != APPARMOR_UNSET)
+                return permit_check_refuse(check, "apparmor_if_loaded: the request asks for \"%s\"", name);
         return 0;
 }
 

@@ -24,6 +24,7 @@ typedef struct PermitCheck {
         const char *instance;                               /* borrowed; ConfigCommon.instance */
         bool allow_privileged; /* the node's policy */
         bool allow_host_paths;
+        bool has_apparmor; /* the kernel */
         char text[PERMIT_CHECK_TEXT_MAX]; /* why it was refused: field, value, what the request allows */
 } PermitCheck;
 

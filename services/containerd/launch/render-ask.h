@@ -8,6 +8,7 @@
 
 #define RENDER_PATH_MAX 4096
 #define RENDER_WITHIN_MAX 512
+#define RENDER_APPARMOR_LIST "/sys/kernel/security/apparmor/profiles"
 
 enum {
         RENDER_ASK_PROFILE = 1, /* an absolute path; answer: the open file */
@@ -15,6 +16,7 @@ enum {
         RENDER_ASK_DEVICES,     /* a path; answers: one frame per device node there or below, then one without */
         RENDER_ASK_SOURCE,      /* a path, SOURCE_* flags (runtime/source.h), a number, within; answer: where it really is, and in mode its SOURCE_NO* */
         RENDER_ASK_CDI,         /* answers: one frame per file of /etc/cdi and /var/run/cdi, with the open file, then one without */
+        RENDER_ASK_APPARMOR,    /* answer: the kernel's list of loaded AppArmor profiles, open */
         RENDER_ASK_DONE,        /* outcome and text; no answer */
 };
 

@@ -17,6 +17,7 @@
 #include "lib/error.h"
 #include "lib/fd.h"
 #include "policy/policy.h"
+#include "services/containerd/launch/apparmor.h"
 #include "services/containerd/launch/cdi-file.h"
 #include "services/containerd/launch/launch.h"
 #include "services/containerd/launch/render-ask.h"
@@ -91,6 +92,30 @@ static int render_child_profile(void *userdata, const char *path, char **ret_tex
                 return -EIO;
         *ret_text = TAKE_PTR(text);
         *ret_n = (size_t)st.st_size;
+        return 0;
+}
+
+/* A file without a size: read to its end. */
+static int render_child_apparmor(void *userdata, char **ret_list, size_t *ret_n)
+{
+        _cleanup_fd_ int fd = -1;
+        int r = render_child_question(userdata, RENDER_ASK_APPARMOR, "", &fd);
+        if (r < 0)
+                return r;
+        _cleanup_free_ char *list = malloc(APPARMOR_LIST_BYTES_MAX + 1);
+        if (!list)
+                return -ENOMEM;
+        size_t n = 0;
+        for (ssize_t got = 1; got > 0 && n < APPARMOR_LIST_BYTES_MAX; n += (size_t)got) {
+                got = read(fd, list + n, APPARMOR_LIST_BYTES_MAX - n);
+                if (got < 0)
+                        return negative_errno();
+        }
+        if (n == APPARMOR_LIST_BYTES_MAX)
+                return -EFBIG;
+        list[n] = '\0';
+        *ret_list = TAKE_PTR(list);
+        *ret_n = n;
         return 0;
 }
 
@@ -227,6 +252,7 @@ static int render_child_create(const RenderChild *child, Render *render, json_t 
                 .instance = child->launch->common->instance,
                 .allow_privileged = child->launch->config->allow_privileged,
                 .allow_host_paths = child->launch->config->allow_host_paths,
+                .has_apparmor = child->facts->has_apparmor,
         };
         r = permit_check_create(&check);
         if (r == 0 && check.spec->process->terminal != !!(job->flags & LAUNCH_FLAG_TTY))
@@ -338,6 +364,7 @@ static int render_child_run(const RenderChild *child)
         const Launch *launch = child->launch;
         const RenderHost host = {
                 .profile = render_child_profile,
+                .apparmor = render_child_apparmor,
                 .target = render_child_target,
                 .devices = render_child_devices,
                 .source = render_child_source,
@@ -371,6 +398,13 @@ static bool render_child_has_hugepages(bool has_unified)
                strstr(controllers, "hugetlb");
 }
 
+static bool render_child_has_apparmor(void)
+{
+        _cleanup_free_ char *text = NULL;
+        size_t n = 0;
+        return fd_read_file(AT_FDCWD, "/sys/module/apparmor/parameters/enabled", 64, &text, &n) == 0 && n > 0 && text[0] == 'Y';
+}
+
 /* Of this process before it gives them up, and of the node. The only thing done before the confinement. */
 static void render_child_measure(const Launch *launch, const RenderJob *job, RenderFacts *facts)
 {
@@ -391,6 +425,7 @@ static void render_child_measure(const Launch *launch, const RenderJob *job, Ren
         const char *swap = facts->has_unified ? "/proc/swaps" : "/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes";
         facts->has_memory_swap = faccessat(AT_FDCWD, swap, F_OK, 0) == 0;
         facts->has_hugepages = render_child_has_hugepages(facts->has_unified);
+        facts->has_apparmor = render_child_has_apparmor();
         (void)snprintf(path, sizeof(path), "%s/ns/%.64s/uts", launch->common->runtime_dir,
                        job->permit ? job->permit->pod_id : "");
         facts->has_pod_uts = faccessat(AT_FDCWD, path, F_OK, 0) == 0;

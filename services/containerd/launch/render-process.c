@@ -171,8 +171,10 @@ static int render_tty(const ProcessSpec *process, json_t *object)
 
 int render_process(Render *render, const ProcessSpec *process, json_t **ret)
 {
-        const char *cwd = NULL;
+        const char *cwd = NULL, *profile = NULL;
         int r = render_cwd(render, process->cwd, &cwd);
+        if (r == 0)
+                r = render_apparmor(render, process, &profile);
         if (r)
                 return r;
         json_t *env = json_array(), *rlimits = json_array();
@@ -186,8 +188,8 @@ int render_process(Render *render, const ProcessSpec *process, json_t **ret)
                 r = render_rlimits(render, process, rlimits);
         if (r == 0)
                 r = render_tty(process, object);
-        if (r == 0 && !str_is_empty(process->apparmor_profile))
-                r = json_object_set_new(object, "apparmorProfile", json_string(process->apparmor_profile));
+        if (r == 0 && !str_is_empty(profile))
+                r = json_object_set_new(object, "apparmorProfile", json_string(profile));
         if (r == 0 && !str_is_empty(process->selinux_label))
                 r = json_object_set_new(object, "selinuxLabel", json_string(process->selinux_label));
         if (r) {

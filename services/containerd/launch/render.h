@@ -23,6 +23,7 @@ typedef struct RenderFacts {
         bool has_unified;                 /* cgroup v2 alone, so "unified" resources can be set */
         bool has_memory_swap;             /* a limit on memory and swap together can be set */
         bool has_hugepages;               /* limits on huge pages can be set: the controller is there */
+        bool has_apparmor;                /* the kernel has it, enabled */
         bool has_pod_uts;                 /* this pod has a UTS namespace of its own */
 } RenderFacts;
 
@@ -39,6 +40,7 @@ typedef struct RenderSource {
 /* The host, through the parent (render-child.c). 0 or a negative errno that goes into the refusal's text. */
 typedef struct RenderHost {
         int (*profile)(void *userdata, const char *path, char **ret_text, size_t *ret_n);
+        int (*apparmor)(void *userdata, char **ret_list, size_t *ret_n); /* names of loaded profiles, a line each */
         int (*target)(void *userdata, const char *id, int *ret_pid);
         int (*devices)(void *userdata, const char *path, RenderDeviceCallback callback, void *callback_userdata);
         /* real: where the path leads, also with -EXDEV; restrictions: SOURCE_NO* of the mount there. */
@@ -65,6 +67,8 @@ int render_config(Render *render, json_t **ret);
 /* Its parts. */
 int render_process(Render *render, const ProcessSpec *process, json_t **ret);
 int render_mounts(Render *render, json_t *mounts, const char **ret_propagation);
+/* render-apparmor.c: the profile that it gets, borrowed from process; "" is none. */
+int render_apparmor(Render *render, const ProcessSpec *process, const char **ret_name);
 /* A mount of a host path, appended to mounts. flags: SOURCE_*. Its options begin with RENDER_BIND_OPTIONS that say how it is bound; what
  * the file system there does not allow follows. */
 #define RENDER_BIND_OPTIONS 3

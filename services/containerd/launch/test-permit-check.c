@@ -496,28 +496,52 @@ static void test_seccomp(void)
 
 static void test_labels(void)
 {
-        f.context.apparmor = &f.apparmor_profile; /* RuntimeDefault */
+        static const struct {
+                int type; /* -1: the new field is not given */
+                const char *ref, *old;
+                bool privileged, has;
+                const char *wanted; /* NULL: any */
+        } rows[] = {
+                {-1, "", "", false, true, "bulkhead-default"}, {-1, "", "", false, false, ""}, {-1, "", "", true, true, NULL},
+                {0, "", "", false, true, "bulkhead-default"}, {0, "", "", false, false, ""}, {0, "", "", true, true, NULL},
+                {1, "", "localhost/strict", false, true, NULL}, {2, "strict", "", false, true, "strict"},
+                {2, "localhost/strict", "unconfined", false, true, "strict"}, {2, "strict", "", true, true, "strict"},
+                {2, "strict", "", false, false, "strict"}, {-1, "", "localhost/strict", false, true, "strict"},
+                {-1, "", "runtime/default", false, true, "bulkhead-default"}, {-1, "", "docker/default", false, true, "bulkhead-default"},
+                {-1, "", "unconfined", false, true, NULL},
+        };
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+                for (size_t k = 0; k < 4; k++) {
+                        char *asked[] = {TEXT(""), TEXT("bulkhead-default"), TEXT("strict"), TEXT("loose")};
+                        f.context.apparmor = rows[i].type < 0 ? NULL : &f.apparmor_profile;
+                        f.apparmor_profile.profile_type = (Runtime__V1__SecurityProfile__ProfileType)(rows[i].type < 0 ? 0 : rows[i].type);
+                        f.apparmor_profile.localhost_ref = TEXT(rows[i].ref);
+                        f.context.apparmor_profile = TEXT(rows[i].old);
+                        f.context.privileged = f.pod_context.privileged = rows[i].privileged;
+                        f.check.has_apparmor = rows[i].has;
+                        f.process.apparmor_profile = asked[k];
+                        if (rows[i].wanted && !str_equal(asked[k], rows[i].wanted))
+                                fixture_refused("apparmor_profile");
+                        else
+                                fixture_allowed();
+                        fixture_init(&f);
+                }
+        /* Only a request that leaves it open may end without. */
+        f.check.has_apparmor = true;
+        f.process.apparmor_if_loaded = true;
+        f.process.apparmor_profile = TEXT("bulkhead-default");
+        f.context.apparmor = &f.apparmor_profile;
+        fixture_refused("apparmor_if_loaded");
+        f.context.apparmor = NULL;
         fixture_allowed();
         f.context.apparmor = &f.apparmor_profile;
-        f.process.apparmor_profile = TEXT("unconfined");
-        fixture_refused("apparmor_profile");
         f.apparmor_profile.profile_type = RUNTIME__V1__SECURITY_PROFILE__PROFILE_TYPE__Localhost;
-        f.apparmor_profile.localhost_ref = TEXT("strict");
-        fixture_refused("strict");
-        f.process.apparmor_profile = TEXT("strict");
-        fixture_allowed();
-        f.context.apparmor = &f.apparmor_profile;
-        f.apparmor_profile.profile_type = RUNTIME__V1__SECURITY_PROFILE__PROFILE_TYPE__Localhost;
-        f.apparmor_profile.localhost_ref = TEXT("localhost/strict");
-        f.process.apparmor_profile = TEXT("strict");
-        fixture_allowed();
-        f.context.apparmor_profile = TEXT("localhost/strict");
-        fixture_refused("strict");
-        f.process.apparmor_profile = TEXT("strict");
-        fixture_allowed();
-        f.context.apparmor_profile = TEXT("runtime/default");
-        f.process.apparmor_profile = TEXT("unconfined");
-        fixture_refused("default");
+        fixture_refused("names no profile");
+        f.apparmor_profile.profile_type = (Runtime__V1__SecurityProfile__ProfileType)7;
+        fixture_refused("unknown");
+        f.context.apparmor = NULL;
+        f.context.apparmor_profile = TEXT("strict");
+        fixture_refused("unknown");
         f.context.apparmor_profile = TEXT("unconfined");
         fixture_allowed();
         f.process.selinux_label = TEXT("a:b:c:d");

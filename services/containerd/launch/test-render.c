@@ -22,6 +22,17 @@ static int host_profile(void *userdata, const char *path, char **ret_text, size_
         return 0;
 }
 
+static const char *host_profiles = "bulkhead-default (enforce)\n";
+
+static int host_apparmor(void *userdata, char **ret_list, size_t *ret_n)
+{
+        if (!host_profiles)
+                return -ENOENT;
+        *ret_list = strdup(host_profiles);
+        *ret_n = strlen(*ret_list);
+        return 0;
+}
+
 static int host_target(void *userdata, const char *id, int *ret_pid)
 {
         *ret_pid = 4711;
@@ -63,6 +74,7 @@ static int host_source(void *userdata, const RenderSource *source, char real[REN
 
 static const RenderHost host = {
         .profile = host_profile,
+        .apparmor = host_apparmor,
         .target = host_target,
         .devices = host_devices,
         .source = host_source,
@@ -448,6 +460,47 @@ static void test_refusals(void)
         render_init();
 }
 
+static void test_apparmor(void)
+{
+        static const struct {
+                const char *asked, *list; /* NULL: it cannot be read */
+                bool if_loaded, has;
+                const char *profile, *refusal; /* one of them */
+        } rows[] = {
+                {"", NULL, false, false, "", NULL},
+                {"strict", "other (enforce)\nstrict (complain)\n", false, true, "strict", NULL},
+                {"strict", "other (enforce)\n", false, true, NULL, "\"strict\" is not loaded"},
+                {"strict", "strict (enforce)\n", false, false, NULL, "no AppArmor"},
+                {"strict", NULL, false, true, NULL, "mount securityfs"},
+                {"strict", "", false, true, NULL, "is not loaded"},
+                {"strict", "strict2 (enforce)\nstric (enforce)\nvery strict (enforce)\nstrict too (enforce)\nstrict\nstrict (", false, true, NULL,
+                 "is not loaded"},
+                {"bulkhead-default", "bulkhead-default (enforce)", false, true, "bulkhead-default", NULL},
+                {"bulkhead-default", "strict (enforce)\n", false, true, NULL, "apparmor_parser -r /etc/apparmor.d/bulkhead-default"},
+                {"bulkhead-default", "strict (enforce)\n", true, true, "", NULL},
+                {"bulkhead-default", "bulkhead-default (enforce)\n", true, true, "bulkhead-default", NULL},
+                {"bulkhead-default", NULL, true, true, "", NULL},
+                {"a (b)", "a (b) (kill)\n", false, true, "a (b)", NULL},
+        };
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+                const char *before = host_profiles;
+                f.process.apparmor_profile = TEXT(rows[i].asked);
+                f.process.apparmor_if_loaded = rows[i].if_loaded;
+                facts.has_apparmor = rows[i].has;
+                host_profiles = rows[i].list;
+                if (rows[i].refusal) {
+                        render_refused(rows[i].refusal);
+                } else {
+                        json_t *json = rendered();
+                        const char *profile = string_at(json, "process", "apparmorProfile");
+                        assert_eq_str(profile ? profile : "", rows[i].profile);
+                        json_decref(json);
+                }
+                host_profiles = before;
+                render_init();
+        }
+}
+
 static void test_exec(void)
 {
         f.capabilities[1] = TEXT("CAP_KILL");
@@ -660,6 +713,7 @@ int main(void)
         TEST_RUN(test_clamps);
         TEST_RUN(test_env);
         TEST_RUN(test_refusals);
+        TEST_RUN(test_apparmor);
         TEST_RUN(test_exec);
         TEST_RUN(test_update_first);
         TEST_RUN(test_update);

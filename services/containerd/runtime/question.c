@@ -29,8 +29,8 @@ static int question_reply_file(void *userdata, const char *path, uint32_t priori
 }
 
 /* What it can have done here, the config.json that
- * it writes could have the runtime do as well: it sees device numbers, a profile of the operator's, the exit record of a
- * container; it has a directory made, or a copy of a host path put where the runtime can mount it from, with the owners of this
+ * it writes could have the runtime do as well: it sees device numbers, a profile of the operator's, names of loaded ones, the exit
+ * record of a container; it has a directory made, or a copy of a host path put where the runtime can mount it from, with the owners of this
  * pod's user namespace. */
 int question_answer(const ConfigCommon *common, const ConfigContainerd *config, const Permit *permit, int ask_fd, WireFrame *frame,
                     RenderAsk *ret_done)
@@ -54,6 +54,10 @@ int question_answer(const ConfigCommon *common, const ConfigContainerd *config, 
                 break;
         case RENDER_ASK_CDI:
                 answer.result = host_walk_cdi(question_reply_file, &ask_fd);
+                break;
+        case RENDER_ASK_APPARMOR:
+                fd = open(RENDER_APPARMOR_LIST, O_RDONLY | O_CLOEXEC);
+                answer.result = fd < 0 ? negative_errno() : 0;
                 break;
         case RENDER_ASK_SOURCE:
                 answer.result = source_prepare(common, permit, ask, answer.path, &answer.mode);
