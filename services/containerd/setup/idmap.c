@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "ipc/errand.h"
 #include "lib/error.h"
 #include "lib/grpc-status.h"
 #include "lib/mount-tree.h"
@@ -50,7 +51,7 @@ int idmap_open(Setup *setup, const Permit *permit, int *ret_fd, Refusal *refusal
                 return error_origin(negative_errno());
         if (pid == 0)
                 idmap_look(fd, permit->userns_host_id, permit->userns_length);
-        int status = stack_wait(pid);
+        int status = errand_wait(pid);
         if (status == 1)
                 return refusal_set(refusal, GRPC_STATUS_INVALID_ARGUMENT,
                                    "container %s: its request maps its ids to %u and the %u after it, but its pod was made with another "
@@ -133,7 +134,7 @@ static int idmap_make_userns(int *ret_fd)
         if (r == 0 && fd < 0)
                 r = error_origin(negative_errno());
         go_write = fd_close(go_write);
-        (void)stack_wait(pid);
+        (void)errand_wait(pid);
         if (r < 0)
                 return fold(r);
         *ret_fd = fd;

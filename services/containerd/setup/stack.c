@@ -18,12 +18,10 @@
 #include <sched.h>
 #include <stdio.h>
 #include <sys/mount.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 
-#include "ipc/wire.h"
+#include "ipc/errand.h"
 #include "lib/error.h"
 #include "lib/grpc-status.h"
 #include "lib/mount-tree.h"
@@ -31,15 +29,6 @@
 
 #define STACK_SCRATCH_OPTIONS "size=64k,nr_inodes=192,mode=0700" /* a directory per layer, and four */
 #define STACK_OPTIONS_MAX 1024
-
-int stack_wait(pid_t pid)
-{
-        int status;
-        while (waitpid(pid, &status, 0) < 0)
-                if (errno != EINTR)
-                        return -1;
-        return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
 
 void stack_done(Stack *stack)
 {
@@ -138,27 +127,32 @@ static int stack_assemble(const Stack *stack, const char *scratch, const char *s
         return fd >= 0 && wire_send(socket_fd, 1, 0, 0, &byte, 1, &fd, 1) == 0 ? 0 : STACK_E_SEND;
 }
 
+/* What is put together, and where in the child's own namespace. */
+typedef struct StackErrand {
+        const Stack *stack;
+        const char *scratch;
+        const char *sub_path;
+} StackErrand;
+
+static int stack_run(void *userdata, int socket_fd)
+{
+        const StackErrand *errand = userdata;
+        int outcome = stack_assemble(errand->stack, errand->scratch, errand->sub_path, socket_fd);
+        int error = errno;
+
+        if (outcome != 0)
+                (void)wire_send(socket_fd, 2, 0, 0, &error, sizeof(error), NULL, 0);
+        return outcome;
+}
+
 int stack_mount(const Stack *stack, const char *scratch, const char *sub_path, int *ret_fd, int *ret_error)
 {
         _cleanup_(wire_frame_done) WireFrame frame = WIRE_FRAME_NULL;
-        int pair[2];
-        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-                return error_origin(negative_errno());
-        _cleanup_fd_ int ours = pair[0];
-        _cleanup_fd_ int theirs = pair[1];
-        pid_t pid = fork();
-        if (pid < 0)
-                return error_origin(negative_errno());
-        if (pid == 0) {
-                int outcome = stack_assemble(stack, scratch, sub_path, theirs);
-                int error = errno;
-                if (outcome != 0)
-                        (void)wire_send(theirs, 2, 0, 0, &error, sizeof(error), NULL, 0);
-                _exit(outcome);
-        }
-        theirs = fd_close(theirs);
-        int r = wire_receive(ours, true, &frame);
-        int status = stack_wait(pid);
+        StackErrand errand = {.stack = stack, .scratch = scratch, .sub_path = sub_path};
+        int status;
+        int r = errand_run(stack_run, &errand, &frame, &status);
+        if (r < 0)
+                return fold(r);
         if (r == 0 && status == 0 && frame.n_fds == 1) {
                 *ret_fd = wire_frame_take_fd(&frame, 0);
                 return 0;

@@ -26,6 +26,3 @@ enum { STACK_E_NAMESPACE = 1, STACK_E_SCRATCH, STACK_E_LAYER, STACK_E_OVERLAY, S
 int stack_mount(const Stack *stack, const char *scratch, const char *sub_path, int *ret_fd, int *ret_error);
 /* "mount the overlay": what failed. */
 const char *stack_stage(int outcome);
-
-/* The exit code of a child, 128 + signal, or -1. */
-int stack_wait(pid_t pid);

@@ -10,7 +10,7 @@
 
 #include "lib/error.h"
 #include "lib/fd.h"
-#include "ipc/wire.h"
+#include "ipc/errand.h"
 #include "services/sandboxd/setup/setup.h"
 #include <fcntl.h>
 #include <linux/audit.h>
@@ -23,7 +23,6 @@
 #include <stdio.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -112,27 +111,28 @@ void init_run(const char *root_path, uint32_t id_in_namespace, int go_fd)
 }
 
 /* In the pinned namespace: a pidfd of its first process, sent back. */
-static void init_look(int socket_fd)
+static _Noreturn void init_look(int socket_fd)
 {
         int pidfd = (int)syscall(SYS_pidfd_open, 1, 0);
         char byte = 0;
         _exit(pidfd >= 0 && wire_send(socket_fd, 1, 0, 0, &byte, 1, &pidfd, 1) == 0 ? 0 : 1);
 }
 
-static void init_enter_and_look(int pin_fd, int socket_fd)
+/* Only a child of who enters a process namespace is in it. */
+static int init_enter_and_look(void *userdata, int socket_fd)
 {
+        const int *pin_fd = userdata;
+
         (void)prctl(PR_SET_DUMPABLE, 0); /* visible in the pod for a moment: closed to it */
-        if (setns(pin_fd, CLONE_NEWPID) < 0)
-                _exit(1);
+        if (setns(*pin_fd, CLONE_NEWPID) < 0)
+                return 1;
         pid_t pid = fork(); /* fails with ENOMEM when the namespace has lost its init */
         if (pid < 0)
-                _exit(2);
+                return 2;
         if (pid == 0)
                 init_look(socket_fd);
-        int status;
-        while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-                ;
-        _exit(0);
+        (void)errand_wait(pid);
+        return 0;
 }
 
 int init_find(const char *pin_path, int *ret_pidfd)
@@ -144,28 +144,12 @@ int init_find(const char *pin_path, int *ret_pidfd)
                 *ret_pidfd = -1;
                 return 0;
         }
-        int pair[2];
-        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-                return error_origin(negative_errno());
-        _cleanup_fd_ int ours = pair[0];
-        _cleanup_fd_ int theirs = pair[1];
-
-        pid_t pid = fork();
-        if (pid < 0)
-                return error_origin(negative_errno());
-        if (pid == 0)
-                init_enter_and_look(pin_fd, theirs);
-        theirs = fd_close(theirs);
-        WireFrame frame = WIRE_FRAME_NULL;
-        int r = wire_receive(ours, true, &frame);
-        int pidfd = r == 0 ? wire_frame_take_fd(&frame, 0) : -1;
-        wire_frame_done(&frame);
-        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-                ;
-        if (r < 0) {
-                (void)fd_close(pidfd);
+        _cleanup_(wire_frame_done) WireFrame frame = WIRE_FRAME_NULL;
+        int status;
+        int r = errand_run(init_enter_and_look, &pin_fd, &frame, &status);
+        if (r < 0)
                 return fold(r);
-        }
+        int pidfd = r == 0 ? wire_frame_take_fd(&frame, 0) : -1;
         struct pollfd gone = {.fd = pidfd, .events = POLLIN};
         if (pidfd >= 0 && poll(&gone, 1, 0) > 0)
                 pidfd = fd_close(pidfd);

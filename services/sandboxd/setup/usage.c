@@ -5,30 +5,29 @@
  * the host's namespaces. */
 
 #include "ipc/cgroup-path.h"
+#include "ipc/errand.h"
 #include "lib/error.h"
 #include "services/sandboxd/setup/setup.h"
 #include <fcntl.h>
 #include <sched.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 
 enum { USAGE_NET_DEV = 1 };
 
-static _Noreturn void usage_child(int network_fd, int socket_fd)
+static int usage_look(void *userdata, int socket_fd)
 {
+        const int *network_fd = userdata;
         char byte = 0;
 
-        if (setns(network_fd, CLONE_NEWNET) < 0)
-                _exit(1);
+        if (setns(*network_fd, CLONE_NEWNET) < 0)
+                return 1;
         int fd = open("/proc/thread-self/net/dev", O_RDONLY | O_CLOEXEC);
-        _exit(fd < 0 || wire_send(socket_fd, USAGE_NET_DEV, 0, 0, &byte, 1, &fd, 1) != 0);
+        return fd < 0 || wire_send(socket_fd, USAGE_NET_DEV, 0, 0, &byte, 1, &fd, 1) != 0;
 }
 
 /* -1 in ret_fd: the pod has no network namespace of its own (any more). */
 static int usage_open_net_dev(const Setup *setup, const Permit *permit, int *ret_fd)
 {
         char path[SETUP_PATH_MAX];
-        int pair[2];
 
         *ret_fd = -1;
         if (!pod_has_pin(permit->flags, POD_PATH_NETWORK))
@@ -39,20 +38,9 @@ static int usage_open_net_dev(const Setup *setup, const Permit *permit, int *ret
         _cleanup_fd_ int network_fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
         if (network_fd < 0)
                 return 0;
-        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-                return error_origin(negative_errno());
-        _cleanup_fd_ int ours = pair[0];
-        _cleanup_fd_ int theirs = pair[1];
-        pid_t pid = fork();
-        if (pid < 0)
-                return error_origin(negative_errno());
-        if (pid == 0)
-                usage_child(network_fd, theirs);
-        theirs = fd_close(theirs);
         _cleanup_(wire_frame_done) WireFrame frame = WIRE_FRAME_NULL;
-        r = wire_receive(ours, true, &frame);
-        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-                ;
+        int status;
+        r = errand_run(usage_look, &network_fd, &frame, &status);
         if (r < 0)
                 return fold(r);
         if (r == 0 && frame.header.id == USAGE_NET_DEV)
