@@ -1,16 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 
-#include "cli/cli.h"
+#include "cli/progress.h"
 #include "ipc/edges/gatewayd-imaged.pb-c.h"
 #include "lib/strings.h"
 
-#define IMAGES_PROGRESS_USEC 500000
 #define IMAGES_STATE_DIR_DEFAULT "/var/lib/bulkhead"
 
 int images_list(Cli *cli, int argc, char **argv)
@@ -50,48 +47,6 @@ int images_list(Cli *cli, int argc, char **argv)
         return 0;
 }
 
-/* One line per layer that moved since the last look: bytes, rate, done. */
-static void images_print_progress(const Bulkhead__GatewaydImaged__PullProgressResponse *progress, uint64_t *last, size_t n_last)
-{
-        for (size_t i = 0; i < progress->n_layers && i < n_last; i++) {
-                const Bulkhead__GatewaydImaged__LayerProgress *layer = progress->layers[i];
-                /* Stage and bytes in one number, so that a change of either is seen. */
-                uint64_t now = (layer->bytes_done << 8) | (uint8_t)layer->stage[0];
-                if (last[i] == now)
-                        continue;
-                char done[32], total[32], rate[32];
-                uint64_t before = last[i] >> 8;
-                uint64_t per_sec = (layer->bytes_done - MIN2(before, layer->bytes_done)) * USEC_PER_SEC / IMAGES_PROGRESS_USEC;
-                fprintf(stderr, "  layer %zu %.19s  %-11s %s of %s", i + 1, layer->digest, layer->stage, table_bytes(done, layer->bytes_done),
-                        table_bytes(total, layer->bytes_total));
-                if (str_equal(layer->stage, "downloading"))
-                        fprintf(stderr, "  %s/s", table_bytes(rate, per_sec));
-                fputc('\n', stderr);
-                last[i] = now;
-        }
-}
-
-/* Asks for the progress on a connection of its own until it is ended; the pull's connection waits for the answer. */
-static void images_watch(const char *socket, const char *image)
-{
-        Cli cli = {.socket = socket};
-        uint64_t last[128] = {0};
-        for (;;) {
-                (void)usleep(IMAGES_PROGRESS_USEC);
-                decode_arena_init(&cli.arena, 1024 * 1024);
-                Bulkhead__GatewaydImaged__PullProgressRequest request = BULKHEAD__GATEWAYD_IMAGED__PULL_PROGRESS_REQUEST__INIT;
-                request.image = (char *)image;
-                ProtobufCMessage *message;
-                if (cli_call(&cli, "/bulkhead.v1.Admin/PullProgress", &request.base,
-                             &bulkhead__gatewayd_imaged__pull_progress_response__descriptor, CLI_TIMEOUT, &message))
-                        images_print_progress(container_of(message, Bulkhead__GatewaydImaged__PullProgressResponse, base), last,
-                                              ARRAY_SIZE(last));
-                else
-                        return;
-                decode_arena_done(&cli.arena);
-        }
-}
-
 int images_pull(Cli *cli, int argc, char **argv)
 {
         Runtime__V1__PullImageRequest request = RUNTIME__V1__PULL_IMAGE_REQUEST__INIT;
@@ -114,18 +69,12 @@ int images_pull(Cli *cli, int argc, char **argv)
         request.image = &spec;
         if (!cli_connect(cli))
                 return 1;
-        (void)fflush(NULL);
-        pid_t watcher = cli->json ? -1 : fork();
-        if (watcher == 0) {
-                images_watch(cli->socket, argv[i]);
-                _exit(0);
-        }
+        Progress progress = PROGRESS_NULL;
+        if (!cli->json)
+                progress_start(&progress, cli, argv[i]);
         ProtobufCMessage *message;
         bool pulled = cli_call(cli, CLI_IMAGE("PullImage"), &request.base, &runtime__v1__pull_image_response__descriptor, USEC_INFINITY, &message);
-        if (watcher > 0) {
-                (void)kill(watcher, SIGTERM);
-                (void)waitpid(watcher, NULL, 0);
-        }
+        progress_end(&progress, pulled);
         if (!pulled)
                 return 1;
         if (cli->json)

@@ -16,16 +16,17 @@ typedef struct CliRow {
         const char *usage;
         const char *help;
         CliCommand command; /* NULL: up, which needs no connection */
+        bool has_json;      /* has an answer to show with -o json */
 } CliRow;
 
 static const CliRow cli_rows[] = {
         {"up", "up [--foreground] [--config FILE] [--set KEY=VALUE]...", "start the suite and return when it is ready", NULL},
-        {"run", "run [--name NAME] [--host-network] [--runtime HANDLER] IMAGE [COMMAND...]", "run a container in a pod of its own", run_pod},
-        {"ps", "ps [-a] [-q]", "list containers", containers_list},
-        {"pods", "pods [-q]", "list pods", pods_list},
-        {"images", "images [-q]", "list images", images_list},
-        {"pull", "pull [--creds USER:PASSWORD] IMAGE", "pull an image and show how far it is", images_pull},
-        {"import", "import [--name REFERENCE] FILE", "import an OCI layout or docker archive (tar)", images_import},
+        {"run", "run [--name NAME] [--host-network] [--runtime HANDLER] IMAGE [COMMAND...]", "run a container in a pod of its own", run_pod, true},
+        {"ps", "ps [-a] [-q]", "list containers", containers_list, true},
+        {"pods", "pods [-q]", "list pods", pods_list, true},
+        {"images", "images [-q]", "list images", images_list, true},
+        {"pull", "pull [--creds USER:PASSWORD] IMAGE", "pull an image and show how far it is", images_pull, true},
+        {"import", "import [--name REFERENCE] FILE", "import an OCI layout or docker archive (tar)", images_import, true},
         {"rmi", "rmi IMAGE...", "remove images", images_remove},
         {"logs", "logs [-f] [--tail N] CONTAINER", "print a container's log", containers_logs},
         {"exec", "exec [-i] [-t] [--timeout SECONDS] CONTAINER -- COMMAND...", "run a command in a container (-it: a shell with a terminal)",
@@ -33,9 +34,9 @@ static const CliRow cli_rows[] = {
         {"attach", "attach [-i] [-t] CONTAINER", "see what a container writes from now on (-i: write to it, too)", containers_attach},
         {"rm", "rm [-f] CONTAINER...", "remove containers (-f: also running ones)", containers_remove},
         {"rmp", "rmp [-f] POD...", "remove pods (-f: stop them first)", pods_remove},
-        {"stats", "stats", "show what containers use", stats_list},
-        {"info", "info", "show the runtime's condition and configuration", node_info},
-        {"version", "version", "show versions", node_version},
+        {"stats", "stats", "show what containers use", stats_list, true},
+        {"info", "info", "show the runtime's condition and configuration", node_info, true},
+        {"version", "version", "show versions", node_version, true},
 };
 
 int cli_fail(const char *format, ...)
@@ -138,6 +139,8 @@ int main(int argc, char **argv)
         for (size_t row = 0; row < ARRAY_SIZE(cli_rows); row++) {
                 if (!str_equal(argv[0], cli_rows[row].name))
                         continue;
+                if (cli.json && !cli_rows[row].has_json)
+                        return cli_fail("%s has no answer that -o json could show; leave that out", argv[0]) + 1;
                 if (!cli_rows[row].command)
                         return up_main(argc, argv);
                 decode_arena_init(&cli.arena, CLI_ARENA_BYTES);

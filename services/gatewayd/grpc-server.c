@@ -115,7 +115,7 @@ int grpc_server_adopt(GrpcServer *server, int fd)
         if (r)
                 return fold(r);
         server->counters.n_accepted++;
-        log_debug("CRI client pid=%d uid=%u gid=%u connected", (int)c->peer_pid, (unsigned)c->peer_uid,
+        log_info("CRI client pid=%d uid=%u gid=%u connected", (int)c->peer_pid, (unsigned)c->peer_uid,
                   (unsigned)c->peer_gid);
         return 0;
 }
