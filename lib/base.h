@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 #define _cleanup_(f) __attribute__((cleanup(f)))
+/* A buffer that is written before it is read, and too large to be cleared each time for nothing. */
+#define _uninitialized_ __attribute__((uninitialized))
 #define _printf_(a, b) __attribute__((format(printf, a, b)))
 #define _unused_ __attribute__((unused))
 

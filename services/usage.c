@@ -91,19 +91,24 @@ uint64_t usage_parse_number(const char *text)
         return *p == '\n' || *p == '\0' ? value : USAGE_UNKNOWN;
 }
 
+/* One pass, for this is most of what a request costs outside the kernel: memory.stat has some forty lines of which a few count. */
 void usage_parse_keys(const char *text, const UsageKey *keys, size_t n_keys, void *to)
 {
-        for (const char *line = text; *line; line = usage_next_line(line)) {
-                size_t n = strcspn(line, " \n");
-                for (size_t i = 0; i < n_keys; i++) {
-                        const char *p = line + n + 1;
+        for (const char *p = text; *p; p += *p == '\n') {
+                const char *line = p;
+                while (*p && *p != ' ' && *p != '\n')
+                        p++;
+                size_t n = (size_t)(p - line), i = 0;
+                while (i < n_keys && (keys[i].n != n || keys[i].key[0] != line[0] || memcmp(line, keys[i].key, n) != 0))
+                        i++;
+                if (i < n_keys && *p == ' ') {
                         uint64_t value;
-                        if (keys[i].n != n || memcmp(line, keys[i].key, n) != 0)
-                                continue;
-                        if (line[n] == ' ' && usage_digits(&p, &value) && (*p == '\n' || *p == '\0'))
+                        p++;
+                        if (usage_digits(&p, &value) && (*p == '\n' || *p == '\0'))
                                 memcpy((char *)to + keys[i].offset, &value, sizeof(value));
-                        break;
                 }
+                while (*p && *p != '\n')
+                        p++;
         }
 }
 
@@ -351,7 +356,7 @@ static void usage_read_metrics(const UsageFiles *files, char *text, Usage *ret)
 
 void usage_read(const UsageFiles *files, uint32_t with, Usage *ret)
 {
-        char text[USAGE_TEXT_MAX];
+        _uninitialized_ char text[USAGE_TEXT_MAX];
 
         memset(ret, 0xff, offsetof(Usage, cpu));
         ret->cpu = ret->memory = ret->io = (UsagePressures){0};

@@ -15,7 +15,9 @@ import calendar
 import json
 import os
 import random
+import re
 import statistics
+import subprocess
 import sys
 import time
 
@@ -258,6 +260,23 @@ def note_memory(runtime, when):
             runtime.note("memory of a shim, " + when, statistics.median(all_kib))
 
 
+# What statistics of a container are read from, in both versions of cgroups.
+STATS_FILES = re.compile(r"/(cpu\.stat|memory\.(stat|current|usage_in_bytes|swap\.current|memsw\.usage_in_bytes)|(cpu|memory|io)\.pressure)$")
+
+
+def note_bare_reads(runtime, options):
+    """The kernel's part: CPU of a loop that only reads the files of containers' groups that the runtime keeps open."""
+    build = os.environ.get("BULKHEAD_BUILD") or os.path.join(os.path.dirname(os.path.dirname(HERE)), "build", "release")
+    program = os.path.join(build, "tests", "bench", "bare-reads")
+    kept = sorted({path for pid in runtime.processes() if processes.command(pid) == "bulkhead-containerd"
+                   for path in processes.files(pid) if STATS_FILES.search(path)})
+    if not kept or not os.access(program, os.X_OK):
+        return
+    done = subprocess.run([program, str(options.n), *kept], check=True, capture_output=True, text=True)
+    for line in done.stdout.split():
+        runtime.note("CPU per container of bare reads of the same files", float(line) / options.pods)
+
+
 def bench_many(runtimes, options):
     """Memory as pods are added, then lists and statistics with all of them running."""
     pods = {runtime.label: [] for runtime in runtimes}
@@ -305,6 +324,7 @@ def bench_many(runtimes, options):
                 ran = processes.ran_us(pids[runtime.label]) - before
                 runtime.note("CPU per %s, %d" % (call, options.pods), ran / 1000)
                 runtime.note("CPU per container of %s" % call, ran / options.pods)
+        note_bare_reads(runtime, options)
     rest = {runtime.label: (time.monotonic(), processes.cpu_ms(pids[runtime.label])) for runtime in runtimes}
     time.sleep(options.idle)
     for runtime in runtimes:

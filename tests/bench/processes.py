@@ -81,6 +81,17 @@ def pss_kib(pids):
     return sizes
 
 
+def files(pid):
+    """Paths of what a process has open."""
+    found = []
+    try:
+        for fd in os.listdir("/proc/%d/fd" % pid):
+            found.append(os.readlink("/proc/%d/fd/%s" % (pid, fd)))
+    except OSError:
+        pass
+    return found
+
+
 def command(pid):
     """The program of a process, by which sizes are grouped: the first word of its command line, without the path."""
     words = _read("/proc/%d/cmdline" % pid).split(b"\0")

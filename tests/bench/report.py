@@ -19,6 +19,7 @@ ROWS = (
     (r"ListContainers, \d+", "ms", False), (r"ListPodSandbox, \d+", "ms", False),
     (r"ListContainerStats, \d+", "ms", False), (r"ListPodSandboxStats, \d+", "ms", False),
     (r"CPU per container of List(Container|PodSandbox)Stats", "µs", False),
+    ("CPU per container of bare reads of the same files", "µs", False),
     (r"log, \d+ B lines", "MiB/s", True), (r"CPU per MiB of log, \d+ B lines", "ms", False),
     ("memory, idle", "MiB", False), (r"memory, \d+ pods", "MiB", False), (r"memory of a shim, \d+ pods", "KiB", False),
     (r"CPU at rest, \d+ pods", "ms/s", False),
