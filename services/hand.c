@@ -7,6 +7,7 @@
 
 #include "services/hand.h"
 #include "ipc/control.h"
+#include "lib/clock.h"
 #include "lib/error.h"
 #include "lib/fd.h"
 #include "lib/grpc-status.h"
@@ -14,6 +15,7 @@
 #include "lib/pages.h"
 #include "policy/policy.h"
 #include "services/endowment.h"
+#include "services/spent.h"
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -451,6 +453,18 @@ const uint8_t *hand_permit_key(const Hand *hand)
 const uint8_t *hand_statement_key(const Hand *hand)
 {
         return endowment_key(&hand->endowment, CONTROL_KEY_STATEMENT);
+}
+
+int hand_spend(const Hand *hand, const char *id)
+{
+        int r = spent_add(hand_config(hand)->runtime_dir, id, clock_boottime_usec());
+        return r < 0 ? fold(r) : 0;
+}
+
+int hand_check_spent(const Hand *hand, const char *id)
+{
+        int r = spent_check(hand_config(hand)->runtime_dir, id, clock_boottime_usec());
+        return r < 0 ? fold(r) : r;
 }
 
 int hand_take_fd(Hand *hand, const char *name)

@@ -36,3 +36,7 @@ const void *hand_section(const Hand *hand, size_t size);
 const uint8_t *hand_permit_key(const Hand *hand);    /* NULL if this process has none */
 const uint8_t *hand_statement_key(const Hand *hand);
 int hand_take_fd(Hand *hand, const char *name);
+
+/* What was made of this permit goes, or is gone: see services/spent.h. 0 or -errno; 0, SPENT_E_USED or -errno. */
+int hand_spend(const Hand *hand, const char *id);
+int hand_check_spent(const Hand *hand, const char *id);

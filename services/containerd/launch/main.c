@@ -162,8 +162,13 @@ static int launch_make(const Launch *launch, int edge_fd, HandRequest *request, 
                                .request_fd = request->frame.fds[1], .container_fd = container_fd};
         place_path(path, launch->common, is_exec ? PLACE_EXEC : PLACE_CONTAINER, start.id,
                    is_exec ? "/process.json" : "/config.json");
-        if (r == 0)
-                r = render_run(launch, &job, path, &verdict);
+        if (r == 0) {
+                r = hand_check_spent(launch->hand, start.id);
+                r = r == 0 ? render_run(launch, &job, path, &verdict)
+                  : r > 0 ? verdict_set(&verdict, GRPC_STATUS_PERMISSION_DENIED, "%s: its permit was used before; a permit is good once", start.id) : r;
+                if (r != 0 && is_exec)
+                        place_undo_exec(launch->common, start.id);
+        }
         if (r == 0)
                 r = launch_shim(launch, &start, edge_fd, request, &verdict);
         return r == 0 ? 0 : launch_answer(edge_fd, request, r, &verdict, NULL);
@@ -219,13 +224,16 @@ static int on_launch_delete(void *context, int edge_fd, HandRequest *request)
                 r = launch_run(launch, verb->runtime, arguments, words, &verdict);
         if (r == 0 && place_remove_cgroup(launch->cgroup_fd, verb->id) < 0)
                 r = verdict_set(&verdict, GRPC_STATUS_UNAVAILABLE, "%s: its shim does not end; try again", verb->id);
+        place_path(path, launch->common, PLACE_EXIT, verb->id, "");
+        if (r == 0 && lstat(path, &st) == 0)
+                r = hand_spend(launch->hand, verb->id);
         if (r == 0)
                 r = place_remove(launch->common, verb->id);
         return launch_answer(edge_fd, request, r, &verdict, NULL);
 }
 
 /* Asked to change a container's limits. The confined child checks the seal and takes the values from the sealed request alone; what the
- * runtime could not do to its end is undone. At worst a taken-over containerd repeats an update that the kubelet asked for. */
+ * runtime could not do to its end is undone. At worst a taken-over containerd repeats the last update that the kubelet asked for. */
 static int on_launch_update(void *context, int edge_fd, HandRequest *request)
 {
         const Launch *launch = context;
@@ -248,6 +256,8 @@ static int on_launch_update(void *context, int edge_fd, HandRequest *request)
                 else
                         r = render_run(launch, &job, path, &verdict);
         }
+        if (r == 0 && limits_take_turn(launch->common, id, verb->permit.sealed_usec) != 0)
+                r = verdict_set(&verdict, GRPC_STATUS_PERMISSION_DENIED, "update: container %s had a later one since", id);
         if (r == 0) {
                 const Runtime runtime = launch_runtime(launch, verb->runtime);
                 r = limits_apply(launch->common, &runtime, id, words);

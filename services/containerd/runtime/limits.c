@@ -28,6 +28,19 @@ int limits_open(const ConfigCommon *common, const char *id, bool is_first, char 
         return open(from, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 }
 
+int limits_take_turn(const ConfigCommon *common, const char *id, uint64_t sealed_usec)
+{
+        char path[PLACE_PATH_MAX];
+        uint64_t last_usec = 0;
+        place_path(path, common, PLACE_CONTAINER, id, "/limits.sealed");
+        _cleanup_fd_ int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (fd < 0 || pread(fd, &last_usec, sizeof(last_usec), 0) < 0)
+                return error_origin(negative_errno());
+        if (last_usec > sealed_usec)
+                return LIMITS_E_OLD;
+        return pwrite(fd, &sealed_usec, sizeof(sealed_usec), 0) == (ssize_t)sizeof(sealed_usec) ? 0 : error_origin(-ENOSPC);
+}
+
 int limits_apply(const ConfigCommon *common, const Runtime *runtime, const char *id, char words[RUNTIME_WORDS_MAX])
 {
         char now[PLACE_PATH_MAX], next[PLACE_PATH_MAX], undone[RUNTIME_WORDS_MAX] = "";

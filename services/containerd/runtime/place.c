@@ -141,14 +141,26 @@ int place_make_exec(const ConfigCommon *common, const char *container_id, const 
         return mkdir(path, 0700) < 0 && errno != EEXIST ? error_origin(negative_errno()) : 0;
 }
 
+void place_undo_exec(const ConfigCommon *common, const char *id)
+{
+        char path[PLACE_PATH_MAX];
+        place_path(path, common, PLACE_EXEC, id, "/process.json");
+        (void)unlink(path);
+        place_path(path, common, PLACE_EXEC, id, "");
+        (void)rmdir(path);
+}
+
 int place_remove(const ConfigCommon *common, const char *id)
 {
         static const struct {
                 Place place;
                 const char *suffix;
         } files[] = {
-                {PLACE_CONTAINER, "/config.json"}, {PLACE_CONTAINER, "/pid"}, {PLACE_CONTAINER, "/log"},
-                {PLACE_CONTAINER, "/limits.json"}, {PLACE_CONTAINER, "/limits.next"}, {PLACE_CONTAINER, "/limits.first"}, {PLACE_EXEC, "/process.json"}, {PLACE_EXEC, "/pid"}, {PLACE_EXEC, "/log"}, {PLACE_EXEC, ""}, {PLACE_CONSOLE, ""}, {PLACE_SHIM, ""}, {PLACE_EXIT, ""},
+                {PLACE_CONTAINER, "/config.json"},  {PLACE_CONTAINER, "/pid"},           {PLACE_CONTAINER, "/log"},
+                {PLACE_CONTAINER, "/limits.json"},  {PLACE_CONTAINER, "/limits.next"},   {PLACE_CONTAINER, "/limits.first"},
+                {PLACE_CONTAINER, "/limits.sealed"}, {PLACE_EXEC, "/process.json"},      {PLACE_EXEC, "/pid"},
+                {PLACE_EXEC, "/log"},               {PLACE_EXEC, ""},                    {PLACE_CONSOLE, ""},
+                {PLACE_SHIM, ""},                   {PLACE_EXIT, ""},
         };
         char path[PLACE_PATH_MAX];
         for (size_t i = 0; i < ARRAY_SIZE(files); i++) {

@@ -36,6 +36,8 @@ bool place_is_started(const ConfigCommon *common, const char *id);
 int place_socket(const ConfigCommon *common, const char *id, bool create, int *ret_fd);
 /* The directory of an exec; ret_fd: its container's config.json, the caller's. 0 or -errno. */
 int place_make_exec(const ConfigCommon *common, const char *container_id, const char *id, int *ret_fd);
+/* What place_make_exec() made, of one that was refused. */
+void place_undo_exec(const ConfigCommon *common, const char *id);
 /* Everything but PLACE_OCI and what is containerd-setup's; the exit record last. What is not there is fine. 0 or -errno. */
 int place_remove(const ConfigCommon *common, const char *id);
 /* The exit record's file, -1 if the id has none. The caller owns it. */

@@ -53,7 +53,7 @@ int rootfs_permit(Setup *setup, const char *id, Permit *permit, Refusal *refusal
 }
 
 /* Keeps the permit beside the rootfs. A second prepare with the same permit is a retry; another permit for the same id is a
- * replay or a forgery. */
+ * replay or a forgery, and so is one whose container was here and is gone. */
 static int rootfs_keep_permit(Setup *setup, int dir_fd, const Permit *permit, Refusal *refusal)
 {
         Permit kept;
@@ -64,7 +64,14 @@ static int rootfs_keep_permit(Setup *setup, int dir_fd, const Permit *permit, Re
                 return refusal_set(refusal, GRPC_STATUS_PERMISSION_DENIED,
                                    "container %s: its permit was used before with another request", permit->id);
         }
-        int r = fd_write_file(dir_fd, "permit.new", permit, sizeof(*permit), 0600);
+        int r = hand_check_spent(setup->hand, permit->id);
+        if (r > 0) {
+                (void)unlinkat(setup->containers_fd, permit->id, AT_REMOVEDIR); /* what was made of it just now */
+                return refusal_set(refusal, GRPC_STATUS_PERMISSION_DENIED, "container %s: its permit was used before; a permit is good once",
+                                   permit->id);
+        }
+        if (r == 0)
+                r = fd_write_file(dir_fd, "permit.new", permit, sizeof(*permit), 0600);
         if (r < 0)
                 return fold(r);
         return renameat(dir_fd, "permit.new", dir_fd, "permit") < 0 ? error_origin(negative_errno()) : 0;
@@ -267,6 +274,9 @@ int rootfs_remove(Setup *setup, const char *id, Refusal *refusal)
         if (r < 0)
                 return refusal_set(refusal, GRPC_STATUS_INTERNAL, "container %s: its mounts cannot be unmounted: %s", id, strerror(-r));
         cgroup_remove(setup, id);
+        if (faccessat(dir_fd, "permit", F_OK, AT_SYMLINK_NOFOLLOW) == 0 && hand_spend(setup->hand, id) < 0)
+                return refusal_set(refusal, GRPC_STATUS_UNAVAILABLE, "container %s: that its permit is used up cannot be noted in %s/spent: %s; "
+                                   "make room there", id, hand_config(setup->hand)->runtime_dir, error_trace());
         static const char *const files[] = {"permit", "permit.new", "config.json", "pid"};
         for (size_t i = 0; i < ARRAY_SIZE(files); i++)
                 if (unlinkat(dir_fd, files[i], 0) < 0 && errno != ENOENT)

@@ -61,7 +61,5 @@ void files_open_config(const ConfigCni *config, CniTask *task);
 
 /* plugin.c: a plugin's program, or -1 and the reason; one run of it (keep is a child of ours that is no plugin's). */
 int plugin_open(const ConfigCni *config, const char *name, char text[1024]);
-int plugin_run(const ConfigCni *config, const CniTask *task, const TalkRun *run, int input_fd, pid_t keep, TalkRan *ran,
-               int *ret_output_fd);
-/* child.c */
-_Noreturn void child_run(const CniTask *task, const ConfigCommon *config);
+int plugin_run(const ConfigCni *config, const CniTask *task, const TalkRun *run, int input_fd, pid_t keep, TalkRan *ran, int *ret_output_fd);
+_Noreturn void child_run(const CniTask *task, const ConfigCommon *config); /* child.c */

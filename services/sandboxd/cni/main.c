@@ -27,8 +27,10 @@ static int cni_on_talk(Cni *cni, const WireFrame *frame, TalkRan *ran, int *ret_
 
         if (id == TALK_SAVE && has_fd && cni->task.verb == CNI_VERB_ADD)
                 return files_save(cni->dir_fd, frame->fds[0]);
-        if (id == TALK_FORGET && (cni->task.verb == CNI_VERB_ADD || cni->task.verb == CNI_VERB_DEL))
-                return unlinkat(cni->dir_fd, "cache", 0) < 0 && errno != ENOENT ? error_origin(negative_errno()) : 0;
+        if (id == TALK_FORGET && (cni->task.verb == CNI_VERB_ADD || cni->task.verb == CNI_VERB_DEL)) {
+                int r = hand_spend(cni->hand, cni->task.pod_id);
+                return r < 0 ? fold(r) : unlinkat(cni->dir_fd, "cache", 0) < 0 && errno != ENOENT ? error_origin(negative_errno()) : 0;
+        }
         if (frame->header.length != sizeof(*run) || !memchr(run->plugin, '\0', sizeof(run->plugin)) ||
             !memchr(run->arguments, '\0', sizeof(run->arguments)))
                 return error_origin(-EPROTO);
@@ -117,8 +119,7 @@ static const char *cni_check(Cni *cni, const CniRun *run)
 static void cni_begin(Cni *cni, uint32_t verb)
 {
         const ConfigCni *config = hand_section(cni->hand, sizeof(*config));
-        cni->task = (CniTask){.verb = verb, .request_fd = -1, .config_fd = -1, .cache_fd = -1};
-        cni->task.timeout_sec = MAX2(config->timeout_sec, 1);
+        cni->task = (CniTask){.verb = verb, .request_fd = -1, .config_fd = -1, .cache_fd = -1, .timeout_sec = MAX2(config->timeout_sec, 1)};
         files_open_config(config, &cni->task);
 }
 
@@ -138,7 +139,9 @@ static int on_cni_run(void *context, int edge_fd, HandRequest *request)
                                  run->pod_id, error_trace());
         cni->task.cache_fd = openat(cni->dir_fd, "cache", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
         cni->task.request_fd = request->frame.fds[0];
-        int r = cni->task.cache_fd < 0 && run->verb == CNI_VERB_DEL /* never attached, or detached already */
+        int r = run->verb == CNI_VERB_ADD && hand_check_spent(cni->hand, run->pod_id) != 0
+                        ? hand_fail(edge_fd, request, GRPC_STATUS_PERMISSION_DENIED, "pod %s: its permit was used before", run->pod_id)
+                : cni->task.cache_fd < 0 && run->verb == CNI_VERB_DEL /* never attached, or detached already */
                         ? hand_reply(edge_fd, request, &(CniRan){0}, NULL, 0)
                         : cni_serve(cni, edge_fd, request);
         files_unlock(cni->hand, run->pod_id, cni->dir_fd);

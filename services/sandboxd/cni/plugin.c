@@ -120,15 +120,13 @@ static size_t plugin_wait(pid_t pid, int pidfd, int pipes[2], uint32_t timeout_s
         return MIN2(n_output, PLUGIN_OUTPUT_MAX);
 }
 
-int plugin_run(const ConfigCni *config, const CniTask *task, const TalkRun *run, int input_fd, pid_t keep, TalkRan *ran,
-               int *ret_output_fd)
+int plugin_run(const ConfigCni *config, const CniTask *task, const TalkRun *run, int input_fd, pid_t keep, TalkRan *ran, int *ret_output_fd)
 {
         int output[2], errors[2];
         _cleanup_fd_ int program_fd = plugin_open(config, run->plugin, ran->text);
-        if (program_fd < 0) {
-                ran->how = TALK_HOW_MISSING;
+        ran->how = TALK_HOW_MISSING;
+        if (program_fd < 0)
                 return 0;
-        }
         *ran = (TalkRan){0};
         /* On a failure below the process of this request ends, and all of this with it. */
         if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0 || pipe2(output, O_CLOEXEC) < 0 || pipe2(errors, O_CLOEXEC) < 0)

@@ -118,6 +118,14 @@ static int setup_check(const Setup *setup, const SetupMake *make, Refusal *refus
         return 0;
 }
 
+static int setup_check_unused(const Setup *setup, const char *id, Refusal *refusal)
+{
+        int r = hand_check_spent(setup->hand, id);
+        if (r > 0)
+                return refusal_set(refusal, GRPC_STATUS_PERMISSION_DENIED, "pod %s: its permit was used before; a permit is good once", id);
+        return r < 0 ? fold(r) : 0;
+}
+
 static int setup_make(const Setup *setup, const SetupMake *make, SetupMade *made, int *ret_pidfd, Refusal *refusal)
 {
         const char *id = make->permit.id;
@@ -148,6 +156,9 @@ static int setup_make(const Setup *setup, const SetupMake *make, SetupMade *made
                 };
                 r = pod_commit(setup, id, &record);
         }
+        /* After it is there: whoever takes it away from now on notes it, whoever did so before has. */
+        if (r == 0)
+                r = setup_check_unused(setup, id, refusal);
         if (r == 0)
                 r = pod_status(setup, id, made, ret_pidfd);
         if (r != 0) {
@@ -163,7 +174,7 @@ static int setup_make(const Setup *setup, const SetupMake *make, SetupMade *made
 /* Asked: namespaces and files of one pod. Re-checked: that gatewayd sealed this id for a pod with these flags; that the user
  * namespace maps neither root nor ours; hostname, lengths; that the sysctls are those
  * of the request, and a namespace's own. At worst a brain that was taken over chooses hostname,
- * resolv.conf and the size of /dev/shm of a pod that somebody asked for. */
+ * resolv.conf and the size of /dev/shm of a pod that somebody asked for, once. */
 static int on_setup_make(void *context, int edge_fd, HandRequest *request)
 {
         Refusal refusal = {0};
@@ -180,6 +191,8 @@ static int on_setup_remove(void *context, int edge_fd, HandRequest *request)
         Refusal refusal = {0};
         const char *id = NULL;
         int r = setup_pod_id(request, &id, &refusal);
+        if (r == 0 && pod_is_made(context, id))
+                r = hand_spend(((Setup *)context)->hand, id);
         if (r == 0)
                 r = pod_remove(context, id, &refusal);
         return setup_answer(edge_fd, request, r, &refusal, NULL, -1);

@@ -159,6 +159,13 @@ static bool pod_read_record(const char *files_path, PodRecord *record)
                memcmp(record->magic, pod_record_magic, sizeof(record->magic)) == 0;
 }
 
+bool pod_is_made(const Setup *setup, const char *id)
+{
+        char path[SETUP_PATH_MAX];
+        PodRecord record;
+        return pod_path(setup, id, POD_PATH_FILES, path) == 0 && pod_read_record(path, &record);
+}
+
 static bool pod_pin_is_there(const char *path, int type)
 {
         _cleanup_fd_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);

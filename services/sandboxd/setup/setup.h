@@ -52,6 +52,8 @@ int pod_commit(const Setup *setup, const char *id, const PodRecord *record);
 /* Fills made; ret_pidfd is the init's where the pod has one (-1 else). exists is 0 unless everything that the record
  * promises is there. */
 int pod_status(const Setup *setup, const char *id, SetupMade *made, int *ret_pidfd);
+/* It was made whole, from a permit that was checked. */
+bool pod_is_made(const Setup *setup, const char *id);
 /* Ends the init, removes pins, mounts and directories, whatever of them is there. 0 also if nothing was. */
 int pod_remove(const Setup *setup, const char *id, Refusal *refusal);
 int pod_list(const Setup *setup, uint32_t offset, SetupListed *listed);
