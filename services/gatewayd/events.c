@@ -19,7 +19,7 @@
 #define EVENTS_SUBSCRIBERS_MAX 32
 #define EVENTS_UNREAD_BYTES_MAX (256 * 1024) /* of one subscriber; all of them leave room for everybody else's calls */
 #define EVENTS_PENDING_MAX 1024
-#define EVENTS_PENDING_BYTES_MAX (8 * 1024 * 1024)
+#define EVENTS_PENDING_BYTES_MAX (16 * 1024 * 1024) /* of events and answers, as received and decoded */
 #define EVENTS_ANSWER_USEC (2 * USEC_PER_SEC) /* then an event goes out with the half that is known */
 #define EVENTS_AGAIN "; list pods and containers, and subscribe again"
 
@@ -40,6 +40,7 @@ typedef struct Event {
         Frame *answer;                                   /* owned; the other half; NULL: none yet, or it cannot be had */
         Channel *asked;                                  /* borrowed */
         uint32_t request_id;                             /* 0: nobody is asked any more */
+        BudgetCharge charge;                             /* of frame and answer */
 } Event;
 
 static Event *event_done(Event *event)
@@ -49,7 +50,7 @@ static Event *event_done(Event *event)
                 channel_cancel(event->asked, event->request_id);
         list_remove(&event->link);
         events->n_pending--;
-        events->pending_bytes -= event->frame->wire.header.length;
+        budget_release(&event->charge);
         (void)frame_free(event->frame);
         (void)frame_free(event->answer);
         free(event);
@@ -111,6 +112,43 @@ static void events_leave_all(Gatewayd *gatewayd, GrpcStatus status, const char *
         events_forget(&gatewayd->events);
         list_for_each_safe(i, n, &gatewayd->events.subscribers)
                 events_leave(container_of(i, Subscriber, link), status, text);
+}
+
+/* Somebody who is left began early enough for this event. They are in the order in which they began. */
+static bool events_is_wanted(const Events *events, uint64_t number)
+{
+        const Subscriber *oldest = list_first(&events->subscribers, Subscriber, link);
+        return oldest && oldest->from <= number;
+}
+
+/* Whoever has listened longest waits for most; what only it still waited for goes with it. */
+static void events_leave_oldest(Gatewayd *gatewayd)
+{
+        Events *events = &gatewayd->events;
+        log_warning("%zu events wait and take %zu bytes: the client that has listened longest is told that it misses some", events->n_pending,
+                    events->held.used_bytes);
+        events_leave(list_first(&events->subscribers, Subscriber, link), GRPC_STATUS_DATA_LOSS,
+                     "GetContainerEvents: more happened than could be told" EVENTS_AGAIN);
+        list_for_each_safe(i, n, &events->pending) {
+                Event *event = container_of(i, Event, link);
+                if (!events_is_wanted(events, event->number))
+                        (void)event_done(event);
+        }
+}
+
+/* What a frame takes while an event holds it. False: there was no room, and the event is gone with those that waited for it. */
+static bool events_charge(Event *event, const Frame *frame)
+{
+        Gatewayd *gatewayd = event->gatewayd;
+        Events *events = &gatewayd->events;
+        uint64_t number = event->number;
+        while (events->n_pending > EVENTS_PENDING_MAX ||
+               !budget_charge(&events->held, &event->charge, frame->wire.header.length + frame->arena.used_bytes)) {
+                events_leave_oldest(gatewayd);
+                if (!events_is_wanted(events, number))
+                        return false;
+        }
+        return true;
 }
 
 int events_subscribe(Gatewayd *gatewayd, GrpcCall *call)
@@ -212,10 +250,11 @@ static int events_pump(Gatewayd *gatewayd)
 static int events_on_answer(void *userdata, const Answer *answer)
 {
         Event *event = userdata;
+        Gatewayd *gatewayd = event->gatewayd;
         event->request_id = 0;
-        if (answer->outcome == 0)
+        if (answer->outcome == 0 && events_charge(event, answer->frame))
                 event->answer = frame_keep(answer->frame);
-        return fold(events_pump(event->gatewayd));
+        return fold(events_pump(gatewayd));
 }
 
 static int events_ask(Event *event, const char *pod_id, bool is_container)
@@ -244,8 +283,7 @@ static int events_take(Gatewayd *gatewayd, EdgeId edge, Frame *frame, uint64_t s
         events->sequences[edge] = sequence;
         if (events->n_subscribers == 0 || !told)
                 return 0;
-        if ((last != 0 && sequence != last + 1) || events->n_pending >= EVENTS_PENDING_MAX ||
-            events->pending_bytes > EVENTS_PENDING_BYTES_MAX) {
+        if (last != 0 && sequence != last + 1) {
                 log_warning("events were lost between %s and here; whoever listens is told", topology_edges[edge].name);
                 events_leave_all(gatewayd, GRPC_STATUS_DATA_LOSS, "GetContainerEvents: more happened than could be told" EVENTS_AGAIN);
                 return 0;
@@ -256,7 +294,8 @@ static int events_take(Gatewayd *gatewayd, EdgeId edge, Frame *frame, uint64_t s
         *event = (Event){.gatewayd = gatewayd, .number = ++events->number, .told = told, .frame = frame_keep(frame)};
         list_append(&events->pending, &event->link);
         events->n_pending++;
-        events->pending_bytes += frame->wire.header.length;
+        if (!events_charge(event, frame))
+                return 0;
         return fold(events_ask(event, pod_id, edge == EDGE_GATEWAYD_CONTAINERD));
 }
 
@@ -298,6 +337,7 @@ void events_init(Events *events)
 {
         list_init(&events->subscribers);
         list_init(&events->pending);
+        events->held.limit_bytes = EVENTS_PENDING_BYTES_MAX;
 }
 
 /* After the server is gone, which has ended every call. */

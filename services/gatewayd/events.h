@@ -7,6 +7,7 @@
 #include "ipc/edges/gatewayd-containerd.rows.h"
 #include "ipc/edges/gatewayd-sandboxd.rows.h"
 #include "ipc/topology.h"
+#include "services/gatewayd/budget.h"
 #include "services/gatewayd/grpc-call.h"
 
 typedef struct Gatewayd Gatewayd;
@@ -15,7 +16,8 @@ typedef struct Events {
         List subscribers; /* Subscriber.link */
         size_t n_subscribers;
         List pending; /* Event.link, in the order in which they came */
-        size_t n_pending, pending_bytes;
+        size_t n_pending;
+        Budget held; /* what they take */
         uint64_t number;            /* of the last event */
         uint64_t sequences[EDGE_N]; /* of the last event of an edge; 0: none since it is connected */
         bool is_stopping;
