@@ -102,7 +102,9 @@ static const char *channel_call_text(const Channel *channel, const ChannelCall *
 {
         if (call->text)
                 return call->text;
-        if (call->outcome == CHANNEL_E_LOST)
+        if (call->code == GRPC_STATUS_CANCELLED)
+                (void)snprintf(buffer, size, "%s: it was withdrawn before %s was asked", call->row->name, channel_peer_name(channel));
+        else if (call->outcome == CHANNEL_E_LOST)
                 (void)snprintf(buffer, size,
                                "%s: the connection to %s was lost (%s), whether it was done is unknown: look, then try "
                                "again",
@@ -315,6 +317,21 @@ void channel_cancel(Channel *channel, uint32_t request_id)
         case CALL_STATE_ABANDONED:
         case CALL_STATE_ENDED:
                 break;
+        }
+}
+
+void channel_withdraw(Channel *channel, uint32_t request_id)
+{
+        ChannelCall *call = channel_call_find(channel, request_id);
+
+        if (!call) /* its callback is due already */
+                return;
+        call->deadline_usec = USEC_INFINITY;
+        if (call->state == CALL_STATE_QUEUED) {
+                (void)channel_out_free(channel, call->out);
+                channel_call_end(channel, call, CHANNEL_E_FAILED, GRPC_STATUS_CANCELLED, NULL);
+        } else if (call->state == CALL_STATE_SENT) {
+                channel_send_cancel(channel, call);
         }
 }
 

@@ -119,6 +119,9 @@ int channel_call_flat(Channel *channel, const MessageRow *row, const void *flat,
 int channel_call_packed(Channel *channel, const MessageRow *row, const void *packed, size_t n, uint64_t deadline_usec,
                         AnswerCallback callback, void *userdata, uint32_t *ret_request);
 void channel_cancel(Channel *channel, uint32_t request_id);
+/* For a request whose answer must be undone if it was made: the peer is told as by channel_cancel(), and its deadline counts no more,
+ * but the callback still comes: with the answer where the two crossed, else with CHANNEL_E_FAILED (CANCELLED) or CHANNEL_E_LOST. */
+void channel_withdraw(Channel *channel, uint32_t request_id);
 /* Events are lost while there is no peer. */
 int channel_event(Channel *channel, const MessageRow *row, const ProtobufCMessage *message);
 int channel_event_flat(Channel *channel, const MessageRow *row, const void *flat, const int *fds, size_t n_fds);

@@ -152,6 +152,40 @@ static void channel_cancelled_request_takes_no_answer(void)
         pair_done(&pair);
 }
 
+/* Whoever withdraws hears what became of it: whichever of the two was first, and if it was never asked. */
+static void channel_withdrawn_request_has_its_callback(void)
+{
+        Pair pair;
+        uint32_t id;
+
+        pair_init(&pair, &edge_schema_gatewayd_imaged);
+        pair_connect(&pair);
+        pair.b.handle = end_reply_never;
+        id = end_pull(&pair.a, "x", clock_monotonic_usec() + 20000);
+        pair_until(&pair, &pair.b.n_handled, 1);
+        assert_ok(reply_fail(pair.b.to, GRPC_STATUS_INTERNAL, "crossed"));
+        channel_withdraw(pair.a.channel, id);
+        pair_until(&pair, &pair.a.n_answers, 1);
+        assert_eq_str(pair.a.text, "crossed");
+        assert_eq_int(pair.b.n_cancelled, 0);
+        id = end_pull(&pair.a, "y", clock_monotonic_usec() + 20000);
+        pair_until(&pair, &pair.b.n_handled, 2);
+        channel_withdraw(pair.a.channel, id);
+        channel_withdraw(pair.a.channel, 4711);
+        pair_until(&pair, &pair.a.n_answers, 2);
+        assert_eq_int(pair.a.code, GRPC_STATUS_CANCELLED);
+        assert_eq_int(pair.b.n_cancelled, 1);
+        channel_disconnect(pair.a.channel);
+        id = end_pull(&pair.a, "z", USEC_INFINITY);
+        channel_withdraw(pair.a.channel, id);
+        assert_eq_int(pair.a.channel->n_queued, 0);
+        pair_until(&pair, &pair.a.n_answers, 3);
+        assert_eq_int(pair.a.code, GRPC_STATUS_CANCELLED);
+        assert_true(strstr(pair.a.text, "before imaged was asked"));
+        assert_true(list_is_empty(channel_bucket(pair.a.channel->calls, id)));
+        pair_done(&pair);
+}
+
 static void channel_carries_large_messages(void)
 {
         Runtime__V1__Image image = RUNTIME__V1__IMAGE__INIT, *images[64];
@@ -385,6 +419,7 @@ int main(void)
         TEST_RUN(channel_times_out_and_cancels);
         TEST_RUN(channel_cancel_crosses_the_reply);
         TEST_RUN(channel_cancelled_request_takes_no_answer);
+        TEST_RUN(channel_withdrawn_request_has_its_callback);
         TEST_RUN(channel_carries_large_messages);
         TEST_RUN(channel_refuses_to_send_too_much);
         TEST_RUN(channel_passes_fds);
