@@ -80,7 +80,18 @@ static size_t tap_pipe_push(TapPipe *pipe, const uint8_t *bytes, size_t n)
         return done;
 }
 
-static bool tap_pipe_reserve(TapPipe *pipe, size_t n)
+static size_t tap_kept(const List *taps)
+{
+        size_t n = 0;
+
+        list_for_each(i, taps) {
+                const Tap *tap = container_of(i, Tap, link);
+                n += tap->pipes[0].n_allocated + tap->pipes[1].n_allocated;
+        }
+        return n;
+}
+
+static bool tap_pipe_reserve(const List *taps, TapPipe *pipe, size_t n)
 {
         TapTable *table = pipe->tap->table;
 
@@ -90,10 +101,10 @@ static bool tap_pipe_reserve(TapPipe *pipe, size_t n)
         }
         if (pipe->n + n <= pipe->n_allocated)
                 return true;
-        if (pipe->n + n > TAP_KEPT_MAX)
-                return false;
-        size_t size = MIN2(MAX2(pipe->n_allocated * 2, pipe->n + n), TAP_KEPT_MAX);
-        if (table->n_kept + (size - pipe->n_allocated) > TAP_KEPT_ALL_MAX)
+        size_t kept_here = tap_kept(taps);
+        size_t left = MIN2(TAP_KEPT_ALL_MAX - table->n_kept, TAP_KEPT_CONTAINER_MAX - MIN2(kept_here, TAP_KEPT_CONTAINER_MAX));
+        size_t size = MIN2(MAX2(pipe->n_allocated * 2, pipe->n + n), MIN2(TAP_KEPT_MAX, pipe->n_allocated + left));
+        if (pipe->n + n > size)
                 return false;
         uint8_t *kept = realloc(pipe->kept, size);
         if (!kept)
@@ -105,13 +116,13 @@ static bool tap_pipe_reserve(TapPipe *pipe, size_t n)
 }
 
 /* False: it cannot be kept. */
-static bool tap_pipe_write(TapPipe *pipe, const uint8_t *bytes, size_t n)
+static bool tap_pipe_write(const List *taps, TapPipe *pipe, const uint8_t *bytes, size_t n)
 {
         size_t done = pipe->n == 0 ? tap_pipe_push(pipe, bytes, n) : 0;
 
         if (pipe->fd < 0 || done == n)
                 return true;
-        if (!tap_pipe_reserve(pipe, n - done))
+        if (!tap_pipe_reserve(taps, pipe, n - done))
                 return false;
         memcpy(pipe->kept + pipe->at + pipe->n, bytes + done, n - done);
         pipe->n += n - done;
@@ -195,7 +206,7 @@ void tap_write(List *taps, unsigned stream, const uint8_t *bytes, size_t n)
                 TapPipe *pipe = &tap->pipes[stream];
                 if (pipe->fd < 0)
                         continue;
-                bool is_kept = tap_pipe_write(pipe, bytes, n);
+                bool is_kept = tap_pipe_write(taps, pipe, bytes, n);
                 if (!is_kept)
                         tap->table->on_lost(tap->table->userdata, tap);
                 if (!is_kept || tap_is_closed(tap))

@@ -16,6 +16,7 @@ typedef struct TapTable TapTable;
 #define TAP_STREAMS 2
 #define TAP_KEPT_MAX ((size_t)16 * 1024 * 1024)      /* of one stream of one client */
 #define TAP_KEPT_ALL_MAX ((size_t)64 * 1024 * 1024)  /* of all of them */
+#define TAP_KEPT_CONTAINER_MAX ((size_t)24 * 1024 * 1024) /* of one container: its clients do not take from those of others */
 #define TAP_BEHIND ((size_t)8 * 1024 * 1024)         /* more than that of one stream is kept: no more is read ... */
 #define TAP_CAUGHT_UP ((size_t)4 * 1024 * 1024)      /* ... until it is less than that ... */
 #define TAP_HOLD_USEC (UINT64_C(2) * 1000000)        /* ... or that time has passed: 2 MiB/s keep up with anything */

@@ -213,6 +213,42 @@ static void test_the_bound_of_all(void)
         world_done(&world);
 }
 
+/* However many clients of one container do not read, those of another can be as far behind as if they were alone. */
+static void test_the_bound_of_a_container(void)
+{
+        enum { N = 12 };
+        World world;
+        List others = LIST_INIT(others);
+        int slow[N][2], pair[2];
+
+        world_init(&world);
+        for (int i = 0; i < N; i++)
+                attach(&world, "slow", 1, slow[i]);
+        for (size_t n = 0; n < 4 * TAP_KEPT_MAX; n += CHUNK) {
+                tap_write(&world.taps, 0, world.chunk, CHUNK);
+                assert_true(world.table.n_kept <= TAP_KEPT_CONTAINER_MAX);
+        }
+        assert_true(world.n_lost > 0);
+        for (int i = 0; i < N; i++)
+                (void)close(slow[i][0]);
+        world.n_lost = 0;
+        for (int i = 0; i < N; i++)
+                attach(&world, "slow", 1, slow[i]);
+        for (size_t n = 0; n < TAP_KEPT_CONTAINER_MAX / N - CHUNK; n += CHUNK)
+                tap_write(&world.taps, 0, world.chunk, CHUNK);
+        assert_ok(pipe2(pair, O_CLOEXEC));
+        assert_ok(tap_new(&world.table, &others, ID, "other", (const int[TAP_STREAMS]){pair[1], -1}));
+        for (size_t n = 0; n + CHUNK <= TAP_KEPT_MAX; n += CHUNK)
+                tap_write(&others, 0, world.chunk, CHUNK);
+        assert_true(tap_find(&others, "other"));
+        assert_true(world.table.n_kept > TAP_KEPT_MAX + CHUNK); /* the others are behind as well */
+        (void)tap_free(tap_find(&others, "other"));
+        (void)close(pair[0]);
+        for (int i = 0; i < N; i++)
+                (void)close(slow[i][0]);
+        world_done(&world);
+}
+
 static void test_a_client_closes(void)
 {
         World world;
@@ -238,6 +274,7 @@ int main(void)
         TEST_RUN(test_a_slow_one_goes);
         TEST_RUN(test_let_go);
         TEST_RUN(test_the_bound_of_all);
+        TEST_RUN(test_the_bound_of_a_container);
         TEST_RUN(test_a_client_closes);
         return 0;
 }
