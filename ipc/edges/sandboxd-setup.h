@@ -53,7 +53,6 @@ typedef struct SetupConnect {
         uint32_t padding;
 } SetupConnect;
 #define SETUP_CONNECT_MSEC 10000 /* for both addresses together */
-#define SETUP_CONNECTS_MAX 64    /* at a time */
 
 #define SETUP_LIST_MAX 512
 typedef struct SetupList {

@@ -47,6 +47,8 @@ typedef struct Containerd {
         List sessions;          /* Session.link */
         size_t n_sessions;
         size_t session_bytes;   /* of requests that wait under their tokens */
+        bool sessions_are_told; /* streamd has said which sessions it still has */
+        size_t n_resumed;       /* of those, what became of which had to be looked up */
         struct event *pulse; /* owned; what a full disk or a failed removal left undone is tried again */
         size_t exec_bytes;      /* of output that execs hold */
         Recovery *recovery;     /* owned; while it is under way */

@@ -219,6 +219,23 @@ int on_session_resize(void *userdata, Frame *frame)
         return r < 0 ? fold(r) : 0;
 }
 
+int on_session_resume(void *userdata, Frame *frame)
+{
+        const Bulkhead__StreamdContainerd__SessionResume *event =
+                container_of(frame->message, Bulkhead__StreamdContainerd__SessionResume, base);
+        int r = session_resume(userdata, event->session_id, event->container_id, event->tty, event->attach);
+
+        return r < 0 ? fold(r) : 0;
+}
+
+int on_sessions_told(void *userdata, Frame *frame)
+{
+        (void)frame;
+        int r = session_on_told(userdata);
+
+        return r < 0 ? fold(r) : 0;
+}
+
 int on_session_close(void *userdata, Frame *frame)
 {
         const Bulkhead__StreamdContainerd__SessionClose *event =

@@ -17,13 +17,18 @@ struct Orphan {
         ShimLink *shim; /* owned; NULL without one */
         bool has_exited;
         int32_t exit_code;
-        uint32_t n_tells;
+        uint32_t n_looks, n_tells;
+        bool is_resumed;        /* streamd has its session */
+        bool is_unsure;         /* it had, before its edge was lost */
+        bool tty;               /* and that has a terminal */
+        bool has_terminal;      /* its shim keeps it still */
+        uint32_t columns, rows; /* the window's last size */
 };
 
 #define ORPHAN_TELL_USEC UINT64_C(100000)
 #define ORPHAN_TELLS_MAX 100
 
-enum { ORPHAN_RECONNECT, ORPHAN_STATUS, ORPHAN_RELEASE, ORPHAN_TELL, ORPHAN_DELETE, ORPHAN_N };
+enum { ORPHAN_RECONNECT, ORPHAN_STATUS, ORPHAN_OWNER, ORPHAN_RELEASE, ORPHAN_TELL, ORPHAN_DELETE, ORPHAN_N };
 static const Step orphan_steps[ORPHAN_N];
 
 static Orphan *orphan_of(Operation *operation)
@@ -92,12 +97,28 @@ static const Step *orphan_on_status(Operation *operation, const Answer *answer)
         const ShimStatus *status = answer->outcome ? NULL : answer->frame->flat;
 
         if (status && status->record.state == EXIT_STATE_CREATED)
-                return &orphan_steps[ORPHAN_RELEASE];
+                return &orphan_steps[ORPHAN_OWNER];
         if (status && status->record.state == EXIT_STATE_EXITED) {
                 orphan->has_exited = true;
                 orphan->exit_code = status->record.exit_code;
         }
         return &orphan_steps[ORPHAN_TELL];
+}
+
+/* The shim keeps a terminal for its size as long as streamd has its session. It comes back when we do, but not in the same moment. */
+static const Step *orphan_owner(Operation *operation)
+{
+        Orphan *orphan = orphan_of(operation);
+
+        orphan->has_terminal = true;
+        if (orphan->is_resumed && orphan->tty) {
+                int r = shim_link_resize(orphan->shim, orphan->columns, orphan->rows);
+                log_info("exec %s: it goes on with its client", operation->id);
+                return r < 0 ? operation_break(operation, fold(r)) : STEP_WAIT;
+        }
+        if (!orphan->is_resumed && !orphan->containerd->sessions_are_told && orphan->n_looks++ < ORPHAN_TELLS_MAX)
+                return operation_sleep(operation, ORPHAN_TELL_USEC, operation->step);
+        return &orphan_steps[ORPHAN_RELEASE];
 }
 
 /* Whoever has its streams still (streamd, for a session) keeps them open; if nobody has, they break now and do not block the
@@ -112,11 +133,13 @@ static const Step *orphan_release(Operation *operation)
 
 static const Step *orphan_on_release(Operation *operation, const Answer *answer)
 {
-        const Orphan *orphan = orphan_of(operation);
+        Orphan *orphan = orphan_of(operation);
 
+        orphan->has_terminal = false;
         if (answer->outcome || orphan->has_exited)
                 return &orphan_steps[ORPHAN_TELL];
-        log_info("exec %s: it outlived its caller; it is left alone until it ends", operation->id);
+        if (!orphan->is_resumed)
+                log_info("exec %s: it outlived its caller; it is left alone until it ends", operation->id);
         return STEP_WAIT;
 }
 
@@ -151,6 +174,7 @@ static const Step *orphan_on_delete(Operation *operation, const Answer *answer)
 static const Step orphan_steps[ORPHAN_N] = {
         [ORPHAN_RECONNECT] = {.name = "reconnect to its shim", .run = orphan_reconnect, .answered = orphan_on_reconnect},
         [ORPHAN_STATUS] = {.name = "ask its shim", .run = orphan_status, .answered = orphan_on_status, .once = true},
+        [ORPHAN_OWNER] = {.name = "ask who has its streams", .run = orphan_owner},
         [ORPHAN_RELEASE] = {.name = "streams", .run = orphan_release, .answered = orphan_on_release, .once = true},
         [ORPHAN_TELL] = {.name = "tell its end", .run = orphan_tell},
         [ORPHAN_DELETE] = {.name = "clear away", .run = orphan_delete, .answered = orphan_on_delete},
@@ -179,8 +203,80 @@ void orphan_free_all(Containerd *containerd)
                 (void)orphan_free(list_first(&containerd->orphans, Orphan, link));
 }
 
+static Orphan *orphan_find(Containerd *containerd, const char *id)
+{
+        list_for_each(i, &containerd->orphans) {
+                Orphan *orphan = container_of(i, Orphan, link);
+                if (str_equal(orphan->id, id))
+                        return orphan;
+        }
+        return NULL;
+}
+
+bool orphan_resume(Containerd *containerd, const char *id, bool tty)
+{
+        Orphan *orphan = orphan_find(containerd, id);
+
+        if (!orphan)
+                return false;
+        orphan->is_resumed = true;
+        orphan->is_unsure = false;
+        orphan->tty = tty;
+        return true;
+}
+
+int orphan_resize(Containerd *containerd, const char *id, uint32_t columns, uint32_t rows)
+{
+        Orphan *orphan = orphan_find(containerd, id);
+
+        if (!orphan || !orphan->is_resumed)
+                return 0;
+        orphan->columns = columns;
+        orphan->rows = rows;
+        int r = orphan->has_terminal && orphan->shim ? shim_link_resize(orphan->shim, columns, rows) : 0;
+        return r < 0 ? fold(r) : 0;
+}
+
+static int orphan_leave(Orphan *orphan)
+{
+        orphan->is_resumed = orphan->is_unsure = false;
+        /* While something is under way, that goes by what is said here. */
+        int r = orphan->has_terminal && operation_is_idle(&orphan->operation)
+                        ? operation_run(&orphan->operation, &orphan_steps[ORPHAN_RELEASE]) : 0;
+        return r < 0 ? fold(r) : 0;
+}
+
+int orphan_close(Containerd *containerd, const char *id)
+{
+        Orphan *orphan = orphan_find(containerd, id);
+        int r = orphan && orphan->is_resumed ? orphan_leave(orphan) : 0;
+
+        return r < 0 ? fold(r) : 0;
+}
+
+void orphan_on_streamd_lost(Containerd *containerd)
+{
+        list_for_each(i, &containerd->orphans) {
+                Orphan *orphan = container_of(i, Orphan, link);
+                orphan->is_unsure = orphan->is_resumed;
+        }
+}
+
+int orphan_on_told(Containerd *containerd)
+{
+        list_for_each_safe(i, next, &containerd->orphans) {
+                Orphan *orphan = container_of(i, Orphan, link);
+                int r = orphan->is_unsure ? orphan_leave(orphan) : 0;
+                if (r < 0)
+                        return fold(r);
+        }
+        return 0;
+}
+
 int orphan_adopt(Containerd *containerd, const char *id)
 {
+        if (orphan_find(containerd, id)) /* for streamd's sake */
+                return 0;
         Orphan *orphan = calloc(1, sizeof(*orphan));
 
         if (!orphan)

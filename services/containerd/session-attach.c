@@ -17,12 +17,14 @@
 #include "lib/fd.h"
 #include "lib/log.h"
 #include "services/containerd/shim-link.h"
+#include "services/stream-share.h"
 
 #define SESSION_PIPE_BYTES (1024 * 1024)
 #define SESSION_LOGD_USEC UINT64_C(100000) /* between looks whether logd has the log again */
 #define SESSION_LOGD_WAITS 100
 
 enum {
+        SESSION_ATTACH_CLIENT,
         SESSION_ATTACH_STREAMS,
         SESSION_ATTACH_LOG,
         SESSION_ATTACH_HAND_OVER,
@@ -202,12 +204,46 @@ static const Step *session_attach_on_release(Operation *operation, const Answer 
         return &session_attach_steps[SESSION_ATTACH_WAIT];
 }
 
+/* streamd says that it has this attachment: it is believed if logd has it for the same container. */
+static const Step *session_attach_client(Operation *operation)
+{
+        const Session *session = session_attach_of(operation);
+        Bulkhead__ContainerdLogd__LogAttachment request = BULKHEAD__CONTAINERD_LOGD__LOG_ATTACHMENT__INIT;
+
+        request.container_id = (char *)(uintptr_t)session->container_id;
+        request.session_id = (char *)(uintptr_t)session->id;
+        return operation_ask(operation, session->containerd->logd, ROW_CONTAINERD_LOGD_LOG_ATTACHMENT, &request.base,
+                             OPERATION_TIMEOUT_USEC);
+}
+
+static const Step *session_attach_on_client(Operation *operation, const Answer *answer)
+{
+        Session *session = session_attach_of(operation);
+        const Container *container = container_table_find(&session->containerd->containers, session->container_id);
+
+        /* It may go on without us: its end is that of its pipes. */
+        if (answer->outcome || !container)
+                return STEP_DONE;
+        const Bulkhead__ContainerdLogd__LogAttachmentFound *found =
+                container_of(answer->frame->message, Bulkhead__ContainerdLogd__LogAttachmentFound, base);
+        size_t n = 0;
+        if (found->stdout)
+                session->write_fds[0] = frame_take_fd(answer->frame, n++);
+        if (found->stderr)
+                session->write_fds[1] = frame_take_fd(answer->frame, n);
+        session->flags = (container->record.tty ? LAUNCH_FLAG_TTY : 0) | (session->write_fds[0] >= 0 ? LAUNCH_FLAG_STDOUT : 0) |
+                         (session->write_fds[1] >= 0 ? LAUNCH_FLAG_STDERR : 0);
+        int r = session_attach_tell_size(session);
+        return r < 0 ? operation_break(operation, fold(r)) : &session_attach_steps[SESSION_ATTACH_WAIT];
+}
+
 static const Step *session_attach_wait(Operation *operation)
 {
         return session_attach_of(operation)->is_closed ? STEP_DONE : STEP_WAIT;
 }
 
 static const Step session_attach_steps[SESSION_ATTACH_N] = {
+        [SESSION_ATTACH_CLIENT] = {.name = "client", .run = session_attach_client, .answered = session_attach_on_client},
         [SESSION_ATTACH_STREAMS] = {.name = "stdin", .run = session_attach_streams, .answered = session_attach_on_streams, .once = true},
         [SESSION_ATTACH_LOG] = {.name = "output", .run = session_attach_log, .answered = session_attach_on_log},
         [SESSION_ATTACH_HAND_OVER] = {.name = "streams", .run = session_attach_hand_over},
@@ -244,6 +280,17 @@ int session_attach_closed(Session *session)
         return r < 0 ? fold(r) : 0;
 }
 
+/* After a restart the shim is there a moment later than the client: session_attach_resume() comes again. */
+int session_attach_tell_size(const Session *session)
+{
+        const Container *container = container_table_find(&session->containerd->containers, session->container_id);
+
+        if (!(session->flags & LAUNCH_FLAG_TTY) || !container || !container->shim)
+                return 0;
+        int r = shim_link_resize(container->shim, session->columns, session->rows);
+        return r < 0 ? fold(r) : 0;
+}
+
 int session_attach_resume(const Container *container)
 {
         list_for_each_safe(i, next, &container->containerd->sessions) {
@@ -251,7 +298,9 @@ int session_attach_resume(const Container *container)
                 if (session->kind != SESSION_ATTACH || session->token.text[0] ||
                     !str_equal(session->container_id, container->id) || !operation_is_idle(&session->operation))
                         continue;
-                int r = operation_run(&session->operation, &session_attach_steps[SESSION_ATTACH_LOG]);
+                int r = session_attach_tell_size(session);
+                if (r == 0)
+                        r = operation_run(&session->operation, &session_attach_steps[SESSION_ATTACH_LOG]);
                 if (r < 0)
                         return fold(r);
         }
@@ -292,11 +341,42 @@ int session_attach_lost(Containerd *containerd, const char *id)
         return r < 0 ? fold(r) : 0;
 }
 
-int session_attach_open(Session *session)
+static int session_attach_begin(Session *session, const Step *step)
 {
         session->operation = (Operation){.noun = "session", .id = session->id, .base = session->containerd->base,
                                          .done = session_attach_finished, .fail = containerd_fail, .fail_userdata = session->containerd};
-        int r = operation_run(&session->operation, &session_attach_steps[SESSION_ATTACH_STREAMS]);
+        int r = operation_run(&session->operation, step);
+        return r < 0 ? fold(r) : 0;
+}
+
+int session_attach_open(Session *session)
+{
+        int r = session_attach_begin(session, &session_attach_steps[SESSION_ATTACH_STREAMS]);
+
+        return r < 0 ? fold(r) : 0;
+}
+
+int session_attach_resume_client(Containerd *containerd, const char *id, const char *container_id)
+{
+        const Container *container = container_table_find(&containerd->containers, container_id);
+        size_t n_bytes;
+        int r;
+
+        if (!id_is_valid(id) || session_find(containerd, id))
+                return 0;
+        if (!container || container->exit_seen || container->state != CONTAINER_STATE_RUNNING) {
+                r = session_tell_end(containerd, id, 0, ""); /* with its output */
+                return r < 0 ? fold(r) : 0;
+        }
+        if (containerd->n_sessions >= STREAM_SESSIONS_MAX ||
+            session_count_pod(containerd, container->pod_id, &n_bytes) >= STREAM_SESSIONS_POD_MAX)
+                return 0; /* as if logd did not have it */
+        Session *session = session_new(containerd, SESSION_ATTACH, container);
+        if (!session)
+                return error_origin(-ENOMEM);
+        (void)str_copy(session->id, sizeof(session->id), id);
+        session->is_answered = true;
+        r = session_attach_begin(session, &session_attach_steps[SESSION_ATTACH_CLIENT]);
         return r < 0 ? fold(r) : 0;
 }
 

@@ -15,6 +15,7 @@
 #include "lib/log.h"
 #include "services/containerd/exec-process.h"
 #include "services/containerd/shim-link.h"
+#include "services/stream-share.h"
 
 #define SESSION_QUIT_USEC UINT64_C(1000000)
 
@@ -174,7 +175,7 @@ static const Step *session_exec_on_launch(Operation *operation, const Answer *an
         if (r == 0)
                 r = shim_link_new(&session->shim, session->containerd->base, frame_take_fd(answer->frame, 0), &spec);
         if (r == 0 && session->flags & LAUNCH_FLAG_TTY)
-                r = session_send_size(session, session->shim);
+                r = shim_link_resize(session->shim, session->columns, session->rows);
         if (r < 0)
                 return operation_break(operation, fold(r));
         bool keeps = session->flags & LAUNCH_FLAG_TTY; /* the terminal */
@@ -302,10 +303,14 @@ static int session_exec_check(Containerd *containerd, const Frame *frame, const 
                 return FAILURE_E_SET;
         if (call->permit.len != sizeof(Permit) || !id_is_valid(call->id) || session_find(containerd, call->id))
                 return failure_set(failure, GRPC_STATUS_INTERNAL, "exec: container %s: its permit or id is malformed", (*ret)->id);
-        if (containerd->session_bytes + call->request.len > SESSION_CALLS_BYTES_MAX)
+        size_t n_bytes;
+        (void)session_count_pod(containerd, (*ret)->pod_id, &n_bytes);
+        if (n_bytes + call->request.len > STREAM_REQUESTS_POD_BYTES_MAX ||
+            containerd->session_bytes + call->request.len > STREAM_REQUESTS_BYTES_MAX)
                 return failure_set(failure, GRPC_STATUS_RESOURCE_EXHAUSTED, "exec: container %s: the requests that wait for their clients "
-                                   "are larger than %zu MiB together; use their URLs, or wait a minute", (*ret)->id,
-                                   SESSION_CALLS_BYTES_MAX / (1024 * 1024));
+                                   "are larger than %zu MiB of its pod, or than %zu MiB of all pods together: use their URLs, or wait a "
+                                   "minute", (*ret)->id, STREAM_REQUESTS_POD_BYTES_MAX / (1024 * 1024),
+                                   STREAM_REQUESTS_BYTES_MAX / (1024 * 1024));
         return 0;
 }
 

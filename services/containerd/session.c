@@ -5,15 +5,14 @@
 #include <stdio.h>
 
 #include "ipc/edges/containerd-launch.rows.h"
-#include "ipc/edges/containerd-shim.rows.h"
 #include "ipc/edges/streamd-containerd.pb-c.h"
 #include "ipc/edges/streamd-containerd.rows.h"
-#include "lib/clock.h"
 #include "lib/error.h"
 #include "lib/log.h"
+#include "services/containerd/exec-sync.h"
+#include "services/containerd/orphan.h"
 #include "services/containerd/shim-link.h"
-
-#define SESSION_RESIZE_USEC (UINT64_C(10) * 1000000)
+#include "services/stream-share.h"
 
 static Session *session_of(Token *token)
 {
@@ -56,6 +55,7 @@ Session *session_new(Containerd *containerd, SessionKind kind, const Container *
         for (size_t i = 0; i < 2; i++)
                 session->read_fds[i] = session->write_fds[i] = -1;
         (void)str_copy(session->container_id, sizeof(session->container_id), container->id);
+        (void)str_copy(session->pod_id, sizeof(session->pod_id), container->pod_id);
         list_append(&containerd->sessions, &session->link);
         containerd->n_sessions++;
         return session;
@@ -98,6 +98,37 @@ static Session *session_find_open(Containerd *containerd, const char *id)
         return session && !session->token.text[0] ? session : NULL;
 }
 
+size_t session_count_pod(const Containerd *containerd, const char *pod_id, size_t *ret_bytes)
+{
+        size_t n = 0, n_bytes = 0;
+
+        list_for_each(i, &containerd->sessions) {
+                const Session *session = container_of(i, Session, link);
+                if (!str_equal(session->pod_id, pod_id))
+                        continue;
+                n++;
+                n_bytes += session->n_call;
+        }
+        *ret_bytes = n_bytes;
+        return n;
+}
+
+static int session_check_share(const Containerd *containerd, const char *what, const Container *container, Failure *failure)
+{
+        size_t n_bytes;
+
+        if (session_count_pod(containerd, container->pod_id, &n_bytes) >= STREAM_SESSIONS_POD_MAX)
+                return failure_set(failure, GRPC_STATUS_RESOURCE_EXHAUSTED,
+                                   "%s: container %s: its pod %s has %d sessions that are open or asked for, or whose commands go on "
+                                   "without a client, which is a pod's share: end some of them", what, container->id, container->pod_id,
+                                   STREAM_SESSIONS_POD_MAX);
+        if (containerd->n_sessions >= STREAM_SESSIONS_MAX)
+                return failure_set(failure, GRPC_STATUS_RESOURCE_EXHAUSTED,
+                                   "%s: container %s: all pods together have %d sessions that are open or asked for, which is the most "
+                                   "there may be: wait until some have ended", what, container->id, STREAM_SESSIONS_MAX);
+        return 0;
+}
+
 int session_check(Containerd *containerd, const char *what, const char *container_id, uint32_t flags, Container **ret,
                   Failure *failure)
 {
@@ -119,10 +150,8 @@ int session_check(Containerd *containerd, const char *what, const char *containe
         if (container->state != CONTAINER_STATE_RUNNING || container->exit_seen)
                 return failure_set(failure, GRPC_STATUS_FAILED_PRECONDITION, "%s: container %s: it is %s; start it first", what,
                                    container->id, container->exit_seen ? "exited" : container_state_name(container->state));
-        if (containerd->n_sessions >= SESSIONS_MAX)
-                return failure_set(failure, GRPC_STATUS_RESOURCE_EXHAUSTED,
-                                   "%s: container %s: %d sessions are open or asked for already; wait", what, container->id,
-                                   SESSIONS_MAX);
+        if (session_check_share(containerd, what, container, failure))
+                return FAILURE_E_SET;
         *ret = container;
         return 0;
 }
@@ -187,6 +216,8 @@ int session_answer(Session *session, uint32_t flags, const int *fds, size_t n_fd
         opened.stdout = flags & LAUNCH_FLAG_STDOUT;
         opened.stderr = flags & LAUNCH_FLAG_STDERR;
         opened.attach = session->kind == SESSION_ATTACH;
+        opened.pod_id = session->pod_id;
+        opened.container_id = session->container_id;
         int r = reply_send(session->to, &opened.base, fds, n_fds);
         return r < 0 ? fold(r) : 0;
 }
@@ -215,40 +246,19 @@ int session_tell_end(Containerd *containerd, const char *id, int32_t exit_code, 
         return r < 0 ? fold(r) : 0;
 }
 
-static int session_on_size(void *userdata, const Answer *answer)
-{
-        (void)userdata;
-        if (answer->outcome)
-                log_debug("a window's size did not arrive: %s", answer->text);
-        return 0;
-}
-
-int session_send_size(const Session *session, ShimLink *shim)
-{
-        const ShimResize verb = {.columns = (uint16_t)MIN2(session->columns, (uint32_t)UINT16_MAX),
-                                 .rows = (uint16_t)MIN2(session->rows, (uint32_t)UINT16_MAX)};
-
-        if (session->columns == 0 || session->rows == 0)
-                return 0;
-        int r = channel_call_flat(shim->channel, ROW_CONTAINERD_SHIM_SHIM_RESIZE, &verb, NULL, 0,
-                                  clock_monotonic_usec() + SESSION_RESIZE_USEC, session_on_size, NULL, NULL);
-        return r < 0 ? fold(r) : 0;
-}
-
 int session_resize(Containerd *containerd, const char *id, uint32_t columns, uint32_t rows)
 {
         Session *session = session_find_open(containerd, id);
 
-        if (!session || session->is_closed || session->has_ended)
+        if (!session)
+                return fold(orphan_resize(containerd, id, columns, rows));
+        if (session->is_closed || session->has_ended)
                 return 0;
         session->columns = columns;
         session->rows = rows;
-        ShimLink *shim = session->shim;
-        if (session->kind == SESSION_ATTACH && session->flags & LAUNCH_FLAG_TTY) {
-                const Container *container = container_table_find(&containerd->containers, session->container_id);
-                shim = container ? container->shim : NULL;
-        }
-        int r = shim ? session_send_size(session, shim) : 0;
+        int r = session->kind == SESSION_ATTACH ? session_attach_tell_size(session)
+                : session->shim                 ? shim_link_resize(session->shim, columns, rows)
+                                                : 0;
         return r < 0 ? fold(r) : 0;
 }
 
@@ -265,16 +275,18 @@ static int session_end_client(Session *session)
 int session_close(Containerd *containerd, const char *id)
 {
         Session *session = session_find_open(containerd, id);
-        int r = session ? session_end_client(session) : 0;
+        int r = session ? session_end_client(session) : orphan_close(containerd, id);
 
         return r < 0 ? fold(r) : 0;
 }
 
+/* Numbers of requests begin anew with each generation of the edge, so one that belongs to an older one is not meant. */
 int session_cancelled(Containerd *containerd, uint32_t request_id)
 {
         list_for_each_safe(i, next, &containerd->sessions) {
                 Session *session = container_of(i, Session, link);
-                if (session->token.text[0] || session->is_answered || session->to.request_id != request_id)
+                if (session->token.text[0] || session->is_answered || session->is_closed || session->is_unsure ||
+                    session->to.request_id != request_id)
                         continue;
                 int r = session_end_client(session);
                 return r < 0 ? fold(r) : 0;
@@ -286,11 +298,63 @@ int session_on_streamd(Containerd *containerd, bool connected)
 {
         if (connected || !containerd->sessions.next)
                 return 0;
+        containerd->sessions_are_told = false;
+        containerd->n_resumed = 0;
+        list_for_each(i, &containerd->sessions) {
+                Session *session = container_of(i, Session, link);
+                session->is_unsure = !session->token.text[0];
+        }
+        orphan_on_streamd_lost(containerd);
+        return 0;
+}
+
+/* One that nobody here knows: its command may have outlived the containerd before this one, which recovery finds out; after that
+ * there is nothing to be found. An id is never taken for one of something else. */
+static int session_resume_exec(Containerd *containerd, const char *id, bool tty)
+{
+        bool is_taken = !id_is_valid(id) || container_table_find(&containerd->containers, id) || exec_sync_find(containerd, id) ||
+                        session_find(containerd, id);
+        int r = 0;
+
+        if (!is_taken && orphan_resume(containerd, id, tty))
+                return 0;
+        if (!is_taken && containerd->recovery && containerd->n_resumed++ < STREAM_CLIENTS_MAX) {
+                r = orphan_adopt(containerd, id);
+                if (r == 0)
+                        (void)orphan_resume(containerd, id, tty);
+        } else {
+                r = session_tell_end(containerd, id, 0, "containerd knows nothing of the command any more: its exit code is unknown");
+        }
+        return r < 0 ? fold(r) : 0;
+}
+
+int session_resume(Containerd *containerd, const char *id, const char *container_id, bool tty, bool attach)
+{
+        Session *session = session_find_open(containerd, id);
+        int r = 0;
+
+        if (session && !session->is_closed)
+                session->is_unsure = false;
+        else if (session && session->has_ended)
+                r = session_tell_end(containerd, id, session->exit_code, session->lost ? session->lost : "");
+        else if (attach)
+                r = session_attach_resume_client(containerd, id, container_id);
+        else
+                r = session_resume_exec(containerd, id, tty);
+        return r < 0 ? fold(r) : 0;
+}
+
+int session_on_told(Containerd *containerd)
+{
+        int r = 0;
+
+        containerd->sessions_are_told = true;
         list_for_each_safe(i, next, &containerd->sessions) {
                 Session *session = container_of(i, Session, link);
-                int r = session->token.text[0] ? 0 : session_end_client(session);
-                if (r < 0)
-                        return fold(r);
+                if (r == 0 && session->is_unsure)
+                        r = session_end_client(session);
         }
-        return 0;
+        if (r == 0)
+                r = orphan_on_told(containerd);
+        return r < 0 ? fold(r) : 0;
 }

@@ -19,17 +19,19 @@ struct Session {
         SessionKind kind;
         char id[ID_LENGTH + 1]; /* of the exec; of an attachment one of its own */
         char container_id[ID_LENGTH + 1];
+        char pod_id[ID_LENGTH + 1]; /* whose share it counts against */
         uint32_t flags;         /* LAUNCH_FLAG_*: what the request asks for */
         Operation operation;
         ReplyTo to;             /* of session_open */
         bool is_answered;
         bool is_closed;         /* the client is gone */
+        bool is_unsure;         /* streamd's edge was lost, and it has not said since whether the client is there */
         bool has_ended;         /* and streamd was told so */
         uint32_t columns, rows; /* the window's last size; 0: none was told */
 
         /* An exec's: session-exec.c. */
         Frame *call;            /* owned; the whole request with its permit, until it is launched */
-        size_t n_call;          /* bytes of it that count against SESSION_CALLS_BYTES_MAX */
+        size_t n_call;          /* bytes of it that count against STREAM_REQUESTS_BYTES_MAX */
         uint32_t runtime;
         int spec_fd;            /* owned; -1 */
         ShimLink *shim;         /* owned */
@@ -46,10 +48,6 @@ struct Session {
         uint32_t n_waits;
 };
 
-/* Of requests that wait for their tokens. */
-#define SESSION_CALLS_BYTES_MAX ((size_t)32 * 1024 * 1024)
-#define SESSIONS_MAX 2048 /* waiting and open */
-
 int session_table_init(Containerd *containerd);
 void session_table_done(Containerd *containerd);
 
@@ -62,8 +60,11 @@ int session_resize(Containerd *containerd, const char *id, uint32_t columns, uin
 int session_close(Containerd *containerd, const char *id);
 /* streamd gave up a session_open. */
 int session_cancelled(Containerd *containerd, uint32_t request_id);
-/* streamd has ended: with it went all its clients. */
+/* streamd's edge was lost, or there is a new one: then streamd says which sessions it still has (resume), and that those were all (told):
+ * the others have no client any more. */
 int session_on_streamd(Containerd *containerd, bool connected);
+int session_resume(Containerd *containerd, const char *id, const char *container_id, bool tty, bool attach);
+int session_on_told(Containerd *containerd);
 
 /* Open or waiting; NULL if there is none. */
 Session *session_find(Containerd *containerd, const char *id);
@@ -84,8 +85,8 @@ Container *session_container(const Session *session, Failure *failure);
 /* fds: of those of SESSION_FD_* that are there, in this order. Borrowed. */
 int session_answer(Session *session, uint32_t flags, const int *fds, size_t n_fds);
 int session_answer_failed(Session *session, uint32_t code, const char *format, ...) _printf_(3, 4);
-/* Sends a window's size to a shim, without waiting for the answer. */
-int session_send_size(const Session *session, ShimLink *shim);
+/* Sessions of this pod, and the bytes of requests that wait for their clients. */
+size_t session_count_pod(const Containerd *containerd, const char *pod_id, size_t *ret_bytes);
 
 /* session-exec.c */
 int session_exec_open(Session *session);
@@ -95,6 +96,10 @@ int session_exec_closed(Session *session);
 int session_attach_request(Containerd *containerd, Frame *frame);
 int session_attach_open(Session *session);
 int session_attach_closed(Session *session);
+/* streamd has an attachment that an earlier containerd made. */
+int session_attach_resume_client(Containerd *containerd, const char *id, const char *container_id);
+/* The container's terminal, if it has one, gets the size that the client told last. */
+int session_attach_tell_size(const Session *session);
 /* logd reads this container's output (again): who is attached gets it. 0 or -errno. */
 int session_attach_resume(const Container *container);
 /* The end of this container is visible, and its output was handed on: its attachments end. 0 or -errno. */

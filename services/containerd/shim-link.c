@@ -2,7 +2,11 @@
 #include "services/containerd/shim-link.h"
 
 #include "ipc/edges/containerd-shim.rows.h"
+#include "lib/clock.h"
 #include "lib/error.h"
+#include "lib/log.h"
+
+#define SHIM_LINK_RESIZE_USEC (UINT64_C(10) * 1000000)
 
 static int on_shim_exited(void *userdata, Frame *frame)
 {
@@ -57,6 +61,26 @@ int shim_link_reconnect(ShimLink *link, int fd)
 {
         int r = channel_connect(link->channel, fd, ++link->generation);
 
+        return r < 0 ? fold(r) : 0;
+}
+
+static int shim_link_on_size(void *userdata, const Answer *answer)
+{
+        (void)userdata;
+        if (answer->outcome)
+                log_debug("a window's size did not arrive: %s", answer->text);
+        return 0;
+}
+
+int shim_link_resize(ShimLink *link, uint32_t columns, uint32_t rows)
+{
+        const ShimResize verb = {.columns = (uint16_t)MIN2(columns, (uint32_t)UINT16_MAX),
+                                 .rows = (uint16_t)MIN2(rows, (uint32_t)UINT16_MAX)};
+
+        if (columns == 0 || rows == 0)
+                return 0;
+        int r = channel_call_flat(link->channel, ROW_CONTAINERD_SHIM_SHIM_RESIZE, &verb, NULL, 0,
+                                  clock_monotonic_usec() + SHIM_LINK_RESIZE_USEC, shim_link_on_size, NULL, NULL);
         return r < 0 ? fold(r) : 0;
 }
 

@@ -28,6 +28,8 @@ struct ShimLink {
 int shim_link_new(ShimLink **ret, struct event_base *base, int fd, const ShimLinkSpec *spec);
 /* Takes the fd; for a link whose shim was lost. */
 int shim_link_reconnect(ShimLink *link, int fd);
+/* Tells its terminal a size, without waiting for the answer; 0 by 0 is none. 0 or -errno. */
+int shim_link_resize(ShimLink *link, uint32_t columns, uint32_t rows);
 /* Also from within its callbacks. */
 ShimLink *shim_link_free(ShimLink *link);
 DEFINE_CLEANUP(ShimLink, shim_link_free)

@@ -51,6 +51,7 @@ struct Peers {
         Channel *exec_shim;         /* and of the last exec's */
         int exec_fds[3];            /* owned; the command's ends of stdin, stdout, stderr */
         Channel *streamd, *sessions; /* the streamd's end, the Containerd's */
+        uint32_t streamd_generation;
         int session_fds[3];         /* owned; as streamd got them */
         size_t n_session_fds;
         char session_id[ID_LENGTH + 1]; /* of the last session that was opened, or ended */
@@ -58,6 +59,7 @@ struct Peers {
         uint32_t n_shims;
         const char *fail_at;   /* the row that fails, "" for none */
         uint32_t fail_code;
+        bool knows_attachments; /* logd does, of stdout */
         const char *silent_at; /* the row that is not answered */
         ReplyTo silent;        /* where its answer would go */
         bool exit_at_kill;     /* cgroup_kill ends the first process */
@@ -205,6 +207,21 @@ static inline int peers_answer_message(Peers *p, const MessageRow *row, ReplyTo 
         return reply_send(to, &empty.base, NULL, 0);
 }
 
+static inline int peers_answer_attachment(Peers *p, ReplyTo to)
+{
+        Bulkhead__ContainerdLogd__LogAttachmentFound found = BULKHEAD__CONTAINERD_LOGD__LOG_ATTACHMENT_FOUND__INIT;
+        int pair[2];
+
+        if (!p->knows_attachments)
+                return reply_fail(to, GRPC_STATUS_NOT_FOUND, "there is none");
+        found.stdout = true;
+        assert_ok(pipe2(pair, O_CLOEXEC));
+        int r = reply_send(to, &found.base, &pair[1], 1);
+        (void)close(pair[0]);
+        (void)close(pair[1]);
+        return r;
+}
+
 static inline int peers_on_request(void *userdata, Frame *frame)
 {
         Peer *peer = userdata;
@@ -222,6 +239,8 @@ static inline int peers_on_request(void *userdata, Frame *frame)
         }
         if (str_equal(p->fail_at, row->name))
                 return reply_fail(to, p->fail_code, "%s fails", row->name);
+        if (row == ROW_CONTAINERD_LOGD_LOG_ATTACHMENT)
+                return peers_answer_attachment(p, to);
         if (row->reply.type)
                 return peers_answer_message(p, row, to);
         if (row == ROW_CONTAINERD_LAUNCH_LAUNCH_CREATE)
@@ -341,6 +360,17 @@ static inline void peers_close(Peers *p)
         p->served = channel_free(p->served);
         p->streamd = channel_free(p->streamd);
         p->sessions = channel_free(p->sessions);
+}
+
+/* A new generation of streamd's edge: the same streamd or another, which the test's next events say. */
+static inline void peers_rewire_streamd(Peers *p)
+{
+        int pair[2];
+
+        p->streamd_generation = MAX2(p->streamd_generation, UINT32_C(1)) + 1;
+        assert_ok(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair));
+        assert_ok(channel_connect(p->streamd, pair[0], p->streamd_generation));
+        assert_ok(channel_connect(p->sessions, pair[1], p->streamd_generation));
 }
 
 /* Lets the loop run until nothing happens any more for a moment. */

@@ -5,6 +5,7 @@
 
 #include "services/containerd/container.h"
 #include "services/containerd/test-peers.h"
+#include "services/stream-share.h"
 
 #define STARTED 'c'
 #define STDIO (LAUNCH_FLAG_STDIN | LAUNCH_FLAG_STDOUT | LAUNCH_FLAG_STDERR)
@@ -135,6 +136,29 @@ static void resize_session(Peers *p, uint32_t columns, uint32_t rows)
         event.columns = columns;
         event.rows = rows;
         assert_ok(channel_event(p->streamd, ROW_STREAMD_CONTAINERD_SESSION_RESIZE, &event.base));
+        peers_settle(p);
+}
+
+static void resume_session(Peers *p, bool tty, bool attach)
+{
+        Bulkhead__StreamdContainerd__SessionResume event = BULKHEAD__STREAMD_CONTAINERD__SESSION_RESUME__INIT;
+        char container[ID_LENGTH + 1];
+
+        memset(container, STARTED, ID_LENGTH);
+        container[ID_LENGTH] = '\0';
+        event.session_id = p->session_id;
+        event.container_id = container;
+        event.tty = tty;
+        event.attach = attach;
+        assert_ok(channel_event(p->streamd, ROW_STREAMD_CONTAINERD_SESSION_RESUME, &event.base));
+        peers_settle(p);
+}
+
+static void tell_sessions(Peers *p)
+{
+        Bulkhead__StreamdContainerd__SessionsTold event = BULKHEAD__STREAMD_CONTAINERD__SESSIONS_TOLD__INIT;
+
+        assert_ok(channel_event(p->streamd, ROW_STREAMD_CONTAINERD_SESSIONS_TOLD, &event.base));
         peers_settle(p);
 }
 
@@ -326,11 +350,130 @@ static void test_streamd_ends(void)
         begin(&p);
         channel_disconnect(p.streamd);
         peers_settle(&p);
+        assert_eq_str(p.log, ""); /* it may be only the edge that is gone */
+        peers_rewire_streamd(&p);
+        tell_sessions(&p);
         assert_eq_str(p.log, "shim_release ");
         assert_eq_int(p.containerd.tokens.n, 1); /* what nobody has presented yet, the next streamd may */
         peers_exec_ends(&p, 129);
         peers_settle(&p);
         assert_eq_int(p.containerd.n_sessions, 1);
+        peers_done(&p);
+}
+
+/* Only the edge was lost: sessions go on, and what was asked for over the old one is not taken for the new one's. */
+static void test_edge_is_rewired(void)
+{
+        Peers p;
+
+        exec_opened(&p, TERMINAL);
+        peers_rewire_streamd(&p);
+        begin(&p);
+        resume_session(&p, true, false);
+        tell_sessions(&p);
+        assert_eq_str(p.log, "");
+        resize_session(&p, 80, 24);
+        assert_eq_str(p.log, "shim_resize ");
+        begin(&p);
+        close_session(&p);
+        assert_eq_str(p.log, "shim_release ");
+        peers_exec_ends(&p, 129);
+        peers_settle(&p);
+        finish(&p);
+}
+
+/* A request of the new edge has the number that one of the old edge had, whose client is gone. */
+static void test_cancel_means_the_newest(void)
+{
+        Peers p;
+
+        start(&p);
+        ask_exec(&p, 'e', "/bin/true", TERMINAL);
+        p.silent_at = "launch_exec";
+        uint32_t old = open_session(&p, url_token());
+        ReplyTo to = p.silent;
+        peers_rewire_streamd(&p);
+        tell_sessions(&p);
+        ask_exec(&p, 'f', "/bin/true", TERMINAL);
+        uint32_t new = open_session(&p, url_token());
+        list_first(&p.containerd.sessions, Session, link)->to.request_id = new;
+        assert_true(old != new);
+        channel_cancel(p.streamd, new);
+        peers_settle(&p);
+        const LaunchExec verb = {.flags = TERMINAL};
+        assert_ok(peers_answer_exec(&p, &verb, p.silent));
+        peers_settle(&p);
+        assert_true(strstr(p.log, "shim_release")); /* the client of the second one left: its terminal hangs up */
+        peers_exec_ends(&p, 129);
+        peers_settle(&p);
+        assert_ok(peers_answer_exec(&p, &verb, to));
+        peers_settle(&p);
+        peers_exec_ends(&p, 129);
+        peers_settle(&p);
+        finish(&p);
+}
+
+/* What streamd has of an earlier containerd is believed as far as logd has it. */
+static void test_attachment_is_resumed(void)
+{
+        Peers p;
+
+        start(&p);
+        memset(p.session_id, 'a', ID_LENGTH);
+        resume_session(&p, false, true);
+        assert_eq_str(p.log, "log_attachment ");
+        assert_eq_int(p.containerd.n_sessions, 0);
+        p.knows_attachments = true;
+        begin(&p);
+        resume_session(&p, false, true);
+        tell_sessions(&p);
+        assert_eq_str(p.log, "log_attachment ");
+        assert_eq_int(p.containerd.n_sessions, 1);
+        begin(&p);
+        peers_shim_ends(&p, 3);
+        peers_settle(&p);
+        assert_true(strstr(p.log, "session_ended"));
+        finish(&p);
+}
+
+/* Nothing that is not an exec of before is taken for one: a container's shim would lose its streams. */
+static void test_resume_of_what_is_no_session(void)
+{
+        Peers p;
+
+        start(&p);
+        memset(p.session_id, STARTED, ID_LENGTH);
+        begin(&p);
+        resume_session(&p, true, false);
+        assert_eq_str(p.log, "session_ended ");
+        memset(p.session_id, 'z', ID_LENGTH);
+        begin(&p);
+        resume_session(&p, true, false);
+        assert_eq_str(p.log, "session_ended ");
+        assert_true(strstr(p.text, "unknown"));
+        finish(&p);
+}
+
+static void test_share_of_a_pod(void)
+{
+        Peers p;
+
+        start(&p);
+        char id[ID_LENGTH + 1];
+        memset(id, STARTED, ID_LENGTH);
+        id[ID_LENGTH] = '\0';
+        const Container *container = container_table_find(&p.containerd.containers, id);
+        for (int i = 1; i < STREAM_SESSIONS_POD_MAX; i++)
+                assert_true(session_new(&p.containerd, SESSION_ATTACH, container));
+        ask_attach(&p, LAUNCH_FLAG_STDOUT);
+        assert_eq_int(p.outcome, 0);
+        ask_attach(&p, LAUNCH_FLAG_STDOUT);
+        assert_eq_int(p.code, GRPC_STATUS_RESOURCE_EXHAUSTED);
+        assert_true(strstr(p.text, "share"));
+        /* Others have theirs. */
+        (void)str_copy(list_first(&p.containerd.sessions, Session, link)->pod_id, ID_LENGTH, "another");
+        ask_attach(&p, LAUNCH_FLAG_STDOUT);
+        assert_eq_int(p.outcome, 0);
         peers_done(&p);
 }
 
@@ -396,6 +539,11 @@ int main(void)
         TEST_RUN(test_container_ended_meanwhile);
         TEST_RUN(test_cancelled_while_it_is_launched);
         TEST_RUN(test_streamd_ends);
+        TEST_RUN(test_edge_is_rewired);
+        TEST_RUN(test_cancel_means_the_newest);
+        TEST_RUN(test_attachment_is_resumed);
+        TEST_RUN(test_resume_of_what_is_no_session);
+        TEST_RUN(test_share_of_a_pod);
         TEST_RUN(test_shim_is_lost);
         TEST_RUN(test_attach_and_the_containers_end);
         TEST_RUN(test_attach_and_the_clients_end);

@@ -16,5 +16,6 @@ int on_log_open_tty(void *userdata, Frame *frame);
 int on_log_discard(void *userdata, Frame *frame);
 int on_log_reopen(void *userdata, Frame *frame);
 int on_log_attach(void *userdata, Frame *frame);
+int on_log_attachment(void *userdata, Frame *frame);
 int on_log_detach(void *userdata, Frame *frame);
 int on_log_close(void *userdata, Frame *frame);

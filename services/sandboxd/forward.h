@@ -7,15 +7,12 @@
 #include "services/sandboxd/sandboxd.h"
 #include "services/token-table.h"
 
-#define FORWARDS_MAX 1024   /* waiting and open */
-#define FORWARD_CALLS_MAX 256 /* connections that are being made, of all sessions */
-
 typedef struct ForwardTable {
         Sandboxd *sandboxd; /* borrowed; owns us */
         TokenTable tokens; /* Forward.token */
         List forwards;     /* Forward.link */
         size_t n_forwards;
-        List calls;        /* ForwardCall.link */
+        List calls;        /* ForwardCall.link, in the order in which they came */
         size_t n_calls;
 } ForwardTable;
 
@@ -25,5 +22,7 @@ void forward_table_free(Sandboxd *sandboxd);
 
 /* The pod has no containers any more: its sessions end, and streamd is told to close their sockets. 0 or -errno. */
 int forward_end_pod(Sandboxd *sandboxd, const char *pod_id);
-/* streamd has a peer or lost it: with it went all its sessions. */
+/* streamd's edge was lost: the next one says which sessions are still there (forward_resume), and that those were all. */
 void forward_on_streamd(Sandboxd *sandboxd, bool connected);
+/* streamd gave up a forward_connect. */
+void forward_cancelled(Sandboxd *sandboxd, uint32_t request_id);

@@ -35,3 +35,5 @@ int on_lease_list(void *userdata, Frame *frame);
 int on_forward_open(void *userdata, Frame *frame);
 int on_forward_connect(void *userdata, Frame *frame);
 int on_forward_close(void *userdata, Frame *frame);
+int on_forward_resume(void *userdata, Frame *frame);
+int on_forwards_told(void *userdata, Frame *frame);

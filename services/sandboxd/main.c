@@ -21,6 +21,12 @@ static void sandboxd_on_streamd(void *userdata, Channel *channel, bool connected
         forward_on_streamd(userdata, connected);
 }
 
+static void sandboxd_on_streamd_cancelled(void *userdata, Channel *channel, uint32_t request_id)
+{
+        (void)channel;
+        forward_cancelled(userdata, request_id);
+}
+
 /* A new gatewayd says anew whether somebody listens. */
 static void sandboxd_on_gatewayd(void *userdata, Channel *channel, bool connected)
 {
@@ -30,7 +36,8 @@ static void sandboxd_on_gatewayd(void *userdata, Channel *channel, bool connecte
 static const ServiceEdge sandboxd_edges[] = {
         {.edge = EDGE_GATEWAYD_SANDBOXD, .handlers = sandboxd_gatewayd_handlers, .on_changed = sandboxd_on_gatewayd},
         {.edge = EDGE_CONTAINERD_SANDBOXD, .handlers = sandboxd_containerd_handlers},
-        {.edge = EDGE_STREAMD_SANDBOXD, .handlers = sandboxd_streamd_handlers, .on_changed = sandboxd_on_streamd},
+        {.edge = EDGE_STREAMD_SANDBOXD, .handlers = sandboxd_streamd_handlers, .on_cancelled = sandboxd_on_streamd_cancelled,
+         .on_changed = sandboxd_on_streamd},
         {.edge = EDGE_SANDBOXD_SETUP, .handlers = sandboxd_setup_handlers},
         {.edge = EDGE_SANDBOXD_CNI, .handlers = sandboxd_cni_handlers},
 };

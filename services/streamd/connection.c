@@ -8,6 +8,7 @@
 #include "lib/grpc-status.h"
 #include "lib/log.h"
 #include "services/streamd/forward.h"
+#include "services/streamd/opening.h"
 #include "services/streamd/session.h"
 #include <event2/event.h>
 #include <netinet/in.h>
@@ -18,11 +19,14 @@
 /* How often a client that is not read is looked after. */
 #define CONNECTION_LOOK_SECONDS 2
 
+EdgeId connection_edge(const Connection *connection)
+{
+        return connection->handshake.verb == HANDSHAKE_PORT_FORWARD ? EDGE_STREAMD_SANDBOXD : EDGE_STREAMD_CONTAINERD;
+}
+
 Channel *connection_owner(const Connection *connection)
 {
-        return service_channel(connection->streamd->service, connection->handshake.verb == HANDSHAKE_PORT_FORWARD
-                                                                     ? EDGE_STREAMD_SANDBOXD
-                                                                     : EDGE_STREAMD_CONTAINERD);
+        return service_channel(connection->streamd->service, connection_edge(connection));
 }
 
 Connection *connection_free(Connection *connection)
@@ -33,8 +37,8 @@ Connection *connection_free(Connection *connection)
         Streamd *streamd = connection->streamd;
         struct event *events[] = {connection->read_event, connection->write_event, connection->look_timer,
                                   connection->timer};
-        if (connection->state == CONNECTION_OPENING)
-                channel_cancel(connection_owner(connection), connection->request_id);
+        if (connection->opening)
+                opening_leave(connection->opening);
         connection->session = session_free(connection->session);
         connection->forward = forward_free(connection->forward);
         for (size_t i = 0; i < ARRAY_SIZE(events); i++)
@@ -124,58 +128,57 @@ static int connection_answer_failed(Connection *connection, const Answer *answer
         return r ? fold(r) : connection_stream(connection);
 }
 
+/* Where a session's fds and a client's socket are held is here, so a pod's share is counted here: also of clients whose session is
+ * over, but who take their time to read the last of it. */
+static bool connection_is_within_share(const Connection *connection)
+{
+        size_t n = 0;
+
+        list_for_each(i, &connection->streamd->connections)
+                n += str_equal(container_of(i, Connection, link)->pod_id, connection->pod_id);
+        return n <= STREAM_CLIENTS_POD_MAX; /* with this one */
+}
+
 /* The owner gave the session to us: agree with the client, and begin. */
 static int connection_start(Connection *connection, Frame *frame)
 {
+        bool forwards = connection->handshake.verb == HANDSHAKE_PORT_FORWARD;
+        const char *pod_id = forwards ? ((const Bulkhead__StreamdSandboxd__ForwardOpened *)frame->message)->pod_id
+                                      : ((const Bulkhead__StreamdContainerd__SessionOpened *)frame->message)->pod_id;
         int r;
 
-        if (connection->handshake.verb == HANDSHAKE_PORT_FORWARD)
-                r = forward_new(connection, frame, &connection->forward);
-        else
-                r = session_new(connection, frame, &connection->session);
-        if (r < 0)
-                return fold(r);
+        (void)str_copy(connection->pod_id, sizeof(connection->pod_id), pod_id);
+        if (!connection_is_within_share(connection)) {
+                connection->pod_id[0] = '\0'; /* it is served by nothing */
+                r = opening_refuse(connection->streamd, connection_edge(connection), frame);
+                return r ? fold(r)
+                         : connection_answer(connection, "429 Too Many Requests", "Retry-After: 10\r\n",
+                                             "pod %s has %d streams open, which is a pod's share: end some of them", pod_id,
+                                             STREAM_CLIENTS_POD_MAX);
+        }
+        r = forwards ? forward_new(connection, frame, &connection->forward) : session_new(connection, frame, &connection->session);
         if (r > 0)
-                return connection_answer(connection, "500 Internal Server Error", "",
-                                         "%s: the answer of %s lacks a stream", handshake_verb_name(connection->handshake.verb),
+                return connection_answer(connection, "500 Internal Server Error", "", "%s: the answer of %s lacks a stream",
+                                         handshake_verb_name(connection->handshake.verb),
                                          channel_peer_name(connection_owner(connection)));
-        return connection_stream(connection);
+        return r ? fold(r) : connection_stream(connection);
 }
 
-static int connection_on_opened(void *userdata, const Answer *answer)
+void connection_on_opened(Connection *connection, const Answer *answer)
 {
-        Connection *connection = userdata;
-
+        connection->opening = NULL;
         connection->state = CONNECTION_FLUSHING; /* the request is over */
         int r = answer->outcome ? connection_answer_failed(connection, answer) : connection_start(connection, answer->frame);
         connection_settle(connection, r);
-        return 0;
 }
 
 static int connection_open(Connection *connection)
 {
-        Channel *owner = connection_owner(connection);
-        uint64_t deadline_usec = clock_monotonic_usec() + STREAMD_OPEN_USEC;
-        ProtobufCBinaryData bytes = {
-                .data = (uint8_t *)connection->handshake.token,
-                .len = strlen(connection->handshake.token),
-        };
-        int r;
+        int r = opening_new(connection, &connection->opening);
 
         connection->state = CONNECTION_OPENING;
-        if (connection->handshake.verb == HANDSHAKE_PORT_FORWARD) {
-                Bulkhead__StreamdSandboxd__ForwardOpen open = BULKHEAD__STREAMD_SANDBOXD__FORWARD_OPEN__INIT;
-                open.token = bytes;
-                r = channel_call(owner, ROW_STREAMD_SANDBOXD_FORWARD_OPEN, &open.base, NULL, 0, deadline_usec,
-                                 connection_on_opened, connection, &connection->request_id);
-        } else {
-                Bulkhead__StreamdContainerd__SessionOpen open = BULKHEAD__STREAMD_CONTAINERD__SESSION_OPEN__INIT;
-                open.token = bytes;
-                r = channel_call(owner, ROW_STREAMD_CONTAINERD_SESSION_OPEN, &open.base, NULL, 0, deadline_usec,
-                                 connection_on_opened, connection, &connection->request_id);
-        }
-        /* Meanwhile the client may say nothing; if it leaves, the request is cancelled. */
-        return r ? fold(r) : connection_set_timer(connection, STREAMD_OPEN_USEC + USEC_PER_SEC);
+        /* Meanwhile the client may say nothing; if it leaves, the owner hears of it. */
+        return r ? fold(r) : connection_set_timer(connection, STREAMD_OPEN_USEC);
 }
 
 static int connection_on_request(Connection *connection, const HttpHead *head)
@@ -240,8 +243,7 @@ static int connection_feed(Connection *connection, uint8_t *bytes, size_t n)
                 return r ? fold(r) : connection_on_head(connection);
         }
         case CONNECTION_OPENING:
-                channel_cancel(connection_owner(connection), connection->request_id);
-                connection->state = CONNECTION_FLUSHING;
+                opening_leave(connection->opening);
                 return connection_answer(connection, "400 Bad Request", "", "bytes came before the upgrade was answered");
         case CONNECTION_STREAMING:
                 return connection->session ? session_feed(connection->session, bytes, n)
@@ -291,9 +293,14 @@ static int connection_on_timer(Connection *connection)
 
         switch (connection->state) {
         case CONNECTION_HEAD:
-        case CONNECTION_OPENING:
         case CONNECTION_ENDING:
                 connection->dead = true;
+                break;
+        case CONNECTION_OPENING:
+                opening_leave(connection->opening);
+                r = connection_answer(connection, "503 Service Unavailable", "", "%s did not answer in %u seconds: try again",
+                                      channel_peer_name(connection_owner(connection)),
+                                      (unsigned)(STREAMD_OPEN_USEC / USEC_PER_SEC));
                 break;
         case CONNECTION_FLUSHING:
                 if (idle < STREAMD_FLUSH_USEC)
@@ -435,6 +442,28 @@ static void connection_on_event(evutil_socket_t fd, short what, void *userdata)
         connection_settle(connection, r);
 }
 
+bool connection_make_room(Streamd *streamd)
+{
+        Connection *found = NULL;
+
+        /* The list is in the order of their age. Whoever reads the last bytes of a session goes only if there is nobody else. */
+        list_for_each(i, &streamd->connections) {
+                Connection *connection = container_of(i, Connection, link);
+                bool has_pod = connection->pod_id[0];
+                if ((has_pod && connection->state != CONNECTION_ENDING) || connection->state == CONNECTION_OPENING)
+                        continue;
+                if (!found || !has_pod)
+                        found = connection;
+                if (!has_pod)
+                        break;
+        }
+        if (!found)
+                return false;
+        log_debug("stream: %d clients are connected: the oldest that is not served is sent away", STREAM_CLIENTS_MAX);
+        (void)connection_free(found);
+        return true;
+}
+
 int connection_new(Streamd *streamd, int fd)
 {
         struct event_base *loop = service_loop(streamd->service);
@@ -471,5 +500,5 @@ int connection_new(Streamd *streamd, int fd)
                 (void)connection_free(connection);
                 return error_origin(-ENOMEM);
         }
-        return streamd_update_listener(streamd);
+        return 0;
 }

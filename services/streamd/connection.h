@@ -4,6 +4,7 @@
 /* One client: its socket, the head of its request, the owner's answer, then the bytes of its session or forward until both
  * ends are done with it. Nothing frees a connection but connection_settle(), which ends each callback of the loop. */
 
+#include "lib/strings.h"
 #include "services/streamd/handshake.h"
 #include "services/streamd/streamd.h"
 #include "services/streamd/tls.h"
@@ -25,7 +26,8 @@ typedef struct Connection {
         bool dead;   /* connection_settle() frees it */
         bool choked; /* too much waits for the client: sources are not read */
         Handshake handshake;
-        uint32_t request_id;                     /* under way on the owner's edge, while OPENING */
+        struct Opening *opening;                 /* borrowed; while OPENING */
+        char pod_id[ID_LENGTH + 1];              /* whose share it counts against, from the owner's answer on; "": none yet */
         struct event *read_event, *write_event;  /* owned */
         struct event *timer;                     /* owned */
         struct event *look_timer;                /* owned; runs while the client is not read, to see it leave */
@@ -47,4 +49,10 @@ void connection_settle(Connection *connection, int r);
 void connection_finish(Connection *connection);
 /* The timer, from now; USEC_INFINITY: none but the idle timeout's. */
 int connection_set_timer(Connection *connection, uint64_t usec);
+/* To whom its verb belongs. */
+EdgeId connection_edge(const Connection *connection);
 Channel *connection_owner(const Connection *connection);
+/* The owner's answer. Only here, and from an Opening: it settles the connection. */
+void connection_on_opened(Connection *connection, const Answer *answer);
+/* Frees the oldest one that nothing is served by yet, or any more, so that others can come. False: there is none. */
+bool connection_make_room(Streamd *streamd);

@@ -23,6 +23,8 @@ typedef struct Pair {
         uint32_t call_id; /* forward_connect under way, if connecting */
         bool connecting;
         bool connected;
+        bool is_counted; /* in Streamd.n_pairs */
+        bool is_refused; /* there are too many */
         bool data_ended; /* the client sends no more, also before there is a socket */
         Leg leg;
         ByteQueue early; /* what the client sent before there was a socket; counted as waiting */
@@ -38,7 +40,7 @@ static Pair *pair_free(Pair *pair)
         forward->connection->n_in_waiting -= byte_queue_length(&pair->early);
         byte_queue_done(&pair->early);
         list_remove(&pair->link);
-        forward->connection->streamd->n_pairs--;
+        forward->connection->streamd->n_pairs -= pair->is_counted;
         free(pair);
         return NULL;
 }
@@ -152,10 +154,34 @@ static int pair_on_connected(void *userdata, const Answer *answer)
         return 0;
 }
 
+/* What is bounded is the sockets: those of all, and of one pod. */
+static bool pair_count(Pair *pair)
+{
+        Streamd *streamd = pair->forward->connection->streamd;
+        size_t n = 0;
+
+        list_for_each(i, &streamd->forwards) {
+                const Forward *other = container_of(i, Forward, link);
+                if (!str_equal(other->connection->pod_id, pair->forward->connection->pod_id))
+                        continue;
+                list_for_each(j, &other->pairs)
+                        n += container_of(j, Pair, link)->is_counted;
+        }
+        if (streamd->n_pairs >= STREAM_PAIRS_MAX || n >= STREAM_PAIRS_POD_MAX)
+                return false;
+        streamd->n_pairs++;
+        pair->is_counted = true;
+        return true;
+}
+
 static int pair_connect(Pair *pair)
 {
         Bulkhead__StreamdSandboxd__ForwardConnect connect = BULKHEAD__STREAMD_SANDBOXD__FORWARD_CONNECT__INIT;
 
+        if (!pair_count(pair)) {
+                pair->is_refused = true; /* forward_continue() says so: here its streams are not answered yet */
+                return 0;
+        }
         connect.session_id = pair->forward->id;
         connect.port = pair->port;
         pair->connecting = true;
@@ -176,10 +202,6 @@ static Pair *forward_find(Forward *forward, const char *request_id)
 
 static int forward_add_pair(Forward *forward, const char *request_id, uint16_t port, Pair **ret)
 {
-        Streamd *streamd = forward->connection->streamd;
-
-        if (streamd->n_pairs >= STREAMD_PAIRS_MAX)
-                return SPDY_E_REFUSED;
         Pair *pair = calloc(1, sizeof(*pair));
         if (!pair)
                 return error_origin(-ENOMEM);
@@ -188,7 +210,6 @@ static int forward_add_pair(Forward *forward, const char *request_id, uint16_t p
         pair->port = port;
         pair->since_usec = clock_monotonic_usec();
         pair->leg = LEG_NULL;
-        streamd->n_pairs++;
         list_append(&forward->pairs, &pair->link);
         *ret = pair;
         return 0;
@@ -340,10 +361,13 @@ Forward *forward_free(Forward *forward)
         return NULL;
 }
 
+/* For what comes first: pairs that are not complete, or the end of an idle one. */
 static int forward_set_timer(Forward *forward)
 {
-        uint64_t idle_usec = forward->connection->streamd->config->idle_timeout_sec * USEC_PER_SEC;
-        int r = connection_set_timer(forward->connection, MIN2(STREAMD_CREATION_USEC, idle_usec));
+        Connection *connection = forward->connection;
+        uint64_t idle_end_usec = connection->traffic_usec + connection->streamd->config->idle_timeout_sec * USEC_PER_SEC;
+        uint64_t now_usec = clock_monotonic_usec();
+        int r = connection_set_timer(connection, MIN2(STREAMD_CREATION_USEC, idle_end_usec - MIN2(now_usec, idle_end_usec)));
 
         return r ? fold(r) : 0;
 }
@@ -380,10 +404,26 @@ int forward_continue(Forward *forward)
 
         list_for_each_safe(i, next, &forward->pairs) {
                 Pair *pair = container_of(i, Pair, link);
-                if (pair->connected && pair->leg.eof && pair->leg.shut)
+                if (r == 0 && pair->is_refused)
+                        r = pair_fail(pair, "error forwarding port %u: pod %s has %d connections, or all pods together %d, which is the "
+                                            "most there may be: end some of them",
+                                      pair->port, forward->connection->pod_id, STREAM_PAIRS_POD_MAX, STREAM_PAIRS_MAX);
+                else if (r == 0 && !pair->connecting && !pair->connected && pair->since_usec == 0)
+                        r = pair_fail(pair, "port %u: the client gave request %s up", pair->port, pair->request_id);
+                else if (pair->connected && pair->leg.eof && pair->leg.shut)
                         r = r ? r : pair_end(pair);
         }
         return r ? fold(r) : 0;
+}
+
+int forward_resume(const Forward *forward)
+{
+        Bulkhead__StreamdSandboxd__ForwardResume message = BULKHEAD__STREAMD_SANDBOXD__FORWARD_RESUME__INIT;
+
+        message.session_id = forward->id;
+        message.pod_id = forward->connection->pod_id;
+        int r = channel_event(connection_owner(forward->connection), ROW_STREAMD_SANDBOXD_FORWARD_RESUME, &message.base);
+        return r < 0 ? fold(r) : 0;
 }
 
 int forward_on_ended(Forward *forward, const char *error)

@@ -28,6 +28,8 @@ int forward_feed(Forward *forward, uint8_t *bytes, size_t n);
 void forward_set_reading(Forward *forward, bool reading);
 /* Ends the pairs whose directions have both ended. */
 int forward_continue(Forward *forward);
+/* To a sandboxd that the edge connects anew: that this session is there. */
+int forward_resume(const Forward *forward);
 /* sandboxd ends it: the pod goes. */
 int forward_on_ended(Forward *forward, const char *error);
 /* Ends the pairs that are not complete in time. */

@@ -2,12 +2,12 @@
 #include "ipc/edges/streamd-containerd.pb-c.h"
 #include "ipc/edges/streamd-containerd.rows.h"
 #include "ipc/edges/streamd-sandboxd.pb-c.h"
-#include "ipc/edges/streamd-sandboxd.pb-c.h"
 #include "ipc/edges/streamd-sandboxd.rows.h"
 #include "lib/error.h"
 #include "lib/log.h"
 #include "lib/strings.h"
 #include "services/streamd/forward.h"
+#include "services/streamd/opening.h"
 #include "services/streamd/session.h"
 #include <event2/event.h>
 #include <sys/socket.h>
@@ -46,17 +46,44 @@ static int on_forward_ended(void *userdata, Frame *frame)
         return 0;
 }
 
+/* The owner hears of every session that it may know: it may be one that was started anew. */
 static void streamd_on_containerd(void *userdata, Channel *channel, bool connected)
 {
+        Bulkhead__StreamdContainerd__SessionsTold told = BULKHEAD__STREAMD_CONTAINERD__SESSIONS_TOLD__INIT;
         Streamd *streamd = userdata;
+        int r = 0;
 
-        if (connected || !streamd->listener_event)
+        if (!streamd->listener_event)
                 return;
         list_for_each_safe(i, next, &streamd->sessions) {
                 Session *session = container_of(i, Session, link);
-                session_on_owner_lost(session);
-                connection_settle(session->connection, 0);
+                if (connected) {
+                        r = r ? r : session_resume(session);
+                } else {
+                        session_on_owner_lost(session);
+                        connection_settle(session->connection, 0);
+                }
         }
+        if (connected && r == 0)
+                r = channel_event(channel, ROW_STREAMD_CONTAINERD_SESSIONS_TOLD, &told.base);
+        if (r < 0)
+                service_fail(streamd->service, fold(r));
+}
+
+static void streamd_on_sandboxd(void *userdata, Channel *channel, bool connected)
+{
+        Bulkhead__StreamdSandboxd__ForwardsTold told = BULKHEAD__STREAMD_SANDBOXD__FORWARDS_TOLD__INIT;
+        Streamd *streamd = userdata;
+        int r = 0;
+
+        if (!connected || !streamd->listener_event)
+                return;
+        list_for_each(i, &streamd->forwards)
+                r = r ? r : forward_resume(container_of(i, Forward, link));
+        if (r == 0)
+                r = channel_event(channel, ROW_STREAMD_SANDBOXD_FORWARDS_TOLD, &told.base);
+        if (r < 0)
+                service_fail(streamd->service, fold(r));
 }
 
 static const ChannelHandler streamd_containerd_handlers[] = {EDGE_STREAMD_CONTAINERD_HANDLERS_A};
@@ -64,12 +91,18 @@ static const ChannelHandler streamd_sandboxd_handlers[] = {EDGE_STREAMD_SANDBOXD
 
 static const ServiceEdge streamd_edges[] = {
         {.edge = EDGE_STREAMD_CONTAINERD, .handlers = streamd_containerd_handlers, .on_changed = streamd_on_containerd},
-        {.edge = EDGE_STREAMD_SANDBOXD, .handlers = streamd_sandboxd_handlers},
+        {.edge = EDGE_STREAMD_SANDBOXD, .handlers = streamd_sandboxd_handlers, .on_changed = streamd_on_sandboxd},
 };
 
 static void streamd_on_listener(evutil_socket_t fd, short what, void *userdata)
 {
         Streamd *streamd = userdata;
+
+        /* When all that are here are served, the others wait in the backlog until one of them ends. */
+        if (streamd->n_connections >= STREAM_CLIENTS_MAX && !connection_make_room(streamd)) {
+                (void)event_del(streamd->listener_event);
+                return;
+        }
         int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
         /* A client that left again is its own affair, as is a shortage of fds that passes. */
@@ -84,9 +117,7 @@ int streamd_update_listener(Streamd *streamd)
 {
         if (!streamd->listener_event)
                 return 0;
-        int r = streamd->n_connections < STREAMD_CONNECTIONS_MAX ? event_add(streamd->listener_event, NULL)
-                                                                  : event_del(streamd->listener_event);
-        return r < 0 ? error_origin(-ENOMEM) : 0;
+        return event_add(streamd->listener_event, NULL) < 0 ? error_origin(-ENOMEM) : 0;
 }
 
 /* The library is loaded while memory may still become executable. */
@@ -115,6 +146,7 @@ static int streamd_ready(void *context)
         list_init(&streamd->connections);
         list_init(&streamd->sessions);
         list_init(&streamd->forwards);
+        list_init(&streamd->openings);
         int r = streamd_configure_tls(streamd);
         if (r)
                 return fold(r);
@@ -145,6 +177,7 @@ static void streamd_release(void *context)
         streamd->listener_fd = fd_close(streamd->listener_fd);
         list_for_each_safe(i, next, &streamd->connections)
                 (void)connection_free(container_of(i, Connection, link));
+        openings_free(streamd);
         streamd->tls = tls_server_free(streamd->tls);
 }
 

@@ -131,7 +131,7 @@ static int session_tell_size(Session *session)
         message.session_id = session->id;
         message.columns = session->size.columns;
         message.rows = session->size.rows;
-        session->size = (ResizeEvent){0};
+        session->size_is_told = true;
         int r = channel_event(connection_owner(session->connection), ROW_STREAMD_CONTAINERD_SESSION_RESIZE, &message.base);
         if (r < 0 || event_add(session->resize_timer, &(struct timeval){.tv_usec = SESSION_RESIZE_USEC}) < 0)
                 return r < 0 ? fold(r) : error_origin(-ENOMEM);
@@ -141,7 +141,7 @@ static int session_tell_size(Session *session)
 static void session_on_resize_timer(evutil_socket_t fd, short what, void *userdata)
 {
         Session *session = userdata;
-        int r = session->size.columns || session->size.rows ? session_tell_size(session) : 0;
+        int r = session->size_is_told ? 0 : session_tell_size(session);
 
         connection_settle(session->connection, r);
 }
@@ -151,6 +151,7 @@ static int session_on_resize(Session *session, const uint8_t *bytes, size_t n)
 {
         if (!resize_feed(&session->resize, bytes, n, &session->size))
                 return 0;
+        session->size_is_told = false;
         if (!session->resize_timer) {
                 session->resize_timer = event_new(service_loop(session->connection->streamd->service), -1, EV_TIMEOUT,
                                                   session_on_resize_timer, session);
@@ -179,6 +180,22 @@ static int session_on_stdin_end(void *userdata)
         int r = session->over ? 0 : leg_end(&session->input);
 
         return r ? fold(r) : 0;
+}
+
+int session_resume(Session *session)
+{
+        Bulkhead__StreamdContainerd__SessionResume message = BULKHEAD__STREAMD_CONTAINERD__SESSION_RESUME__INIT;
+
+        if (session->ended)
+                return 0;
+        message.session_id = session->id;
+        message.container_id = session->container_id;
+        message.tty = session->tty;
+        message.attach = session->attach;
+        int r = channel_event(connection_owner(session->connection), ROW_STREAMD_CONTAINERD_SESSION_RESUME, &message.base);
+        if (r == 0 && session->resize_timer) /* it has a size, which may have been lost on the way */
+                r = session_tell_size(session);
+        return r < 0 ? fold(r) : 0;
 }
 
 static const MuxHandlers session_mux_handlers = {.on_bytes = session_on_bytes, .on_stdin_end = session_on_stdin_end};
@@ -233,6 +250,7 @@ Session *session_free(Session *session)
         mux_done(&session->mux);
         list_remove(&session->link);
         free(session->id);
+        free(session->container_id);
         free(session->error);
         free(session);
         return NULL;
@@ -267,9 +285,11 @@ int session_new(Connection *connection, Frame *frame, Session **ret)
         if (r)
                 return fold(r);
         session->attach = opened->attach;
+        session->tty = opened->tty;
+        session->container_id = strdup(opened->container_id);
         mux_init(&session->mux, connection->handshake.protocol, &session_mux_handlers, session, &connection->out,
                  opened->stdin, opened->stdout, opened->stderr && !opened->tty);
-        r = session_take_fds(session, frame, opened);
+        r = session->container_id ? session_take_fds(session, frame, opened) : error_origin(-ENOMEM);
         if (r) {
                 (void)session_free(session);
                 return r < 0 ? fold(r) : r;

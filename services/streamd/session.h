@@ -11,7 +11,8 @@ typedef struct Session {
         List link; /* in Streamd.sessions */
         Connection *connection; /* borrowed; owns us */
         char *id;               /* the owner's name of it */
-        bool attach;
+        char *container_id;     /* as the owner said; NULL: it never began */
+        bool attach, tty;
         bool running;
         bool ended;    /* the owner said how: it knows the session no more */
         bool over;     /* the status is on its way, or waits for the stream that it goes on */
@@ -23,6 +24,7 @@ typedef struct Session {
         Mux mux;
         ResizeReader resize;
         ResizeEvent size;           /* the last that the client told */
+        bool size_is_told;          /* to the owner; also of none */
         struct event *resize_timer; /* owned; runs while it may not be passed on yet */
         Leg input;
         Leg outputs[2];       /* kind: MUX_STDOUT, MUX_STDERR */
@@ -47,6 +49,9 @@ void session_set_reading(Session *session, bool reading);
 int session_continue(Session *session);
 /* Something was waited for in vain. */
 int session_on_timer(Session *session);
+
+/* To an owner that the edge connects anew: that this session is there, and its size. */
+int session_resume(Session *session);
 
 /* The owner speaks. */
 int session_on_ended(Session *session, int exit_code, const char *error);

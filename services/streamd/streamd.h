@@ -7,12 +7,10 @@
 #include "lib/clock.h"
 #include "lib/list.h"
 #include "services/service.h"
+#include "services/stream-share.h"
 
 struct event;
 
-/* Of each connection at most 4 fds, of each forwarded connection 1; together they stay below the row's rlimit. */
-#define STREAMD_CONNECTIONS_MAX 512
-#define STREAMD_PAIRS_MAX 1536
 #define STREAMD_HEAD_USEC (10 * USEC_PER_SEC)     /* to send the whole head */
 #define STREAMD_OPEN_USEC (30 * USEC_PER_SEC)     /* for the owner's answer */
 #define STREAMD_CREATION_USEC (30 * USEC_PER_SEC) /* for the client to open its streams, as kubelet's server has it */
@@ -31,13 +29,14 @@ typedef struct Streamd {
         const ConfigStreamd *config;
         struct TlsServer *tls;        /* owned; NULL: none */
         int listener_fd;              /* owned */
-        struct event *listener_event; /* owned; disabled while there are too many connections */
+        struct event *listener_event; /* owned; disabled while there are too many connections, and all are served */
         List connections;             /* Connection.link */
         size_t n_connections;
         List sessions;  /* Session.link */
         List forwards;  /* Forward.link */
-        size_t n_pairs; /* of all connections */
+        List openings;  /* Opening.link */
+        size_t n_pairs; /* of all connections: those that have a socket, or asked for one */
 } Streamd;
 
-/* Starts or stops accepting, as the number of connections allows. */
+/* Accepts again: one connection has ended. */
 int streamd_update_listener(Streamd *streamd);

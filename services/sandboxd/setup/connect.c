@@ -16,6 +16,7 @@
 #include "lib/clock.h"
 #include "lib/error.h"
 #include "lib/fd.h"
+#include "lib/strings.h"
 #include "services/sandboxd/setup/setup.h"
 
 /* The first address does not get all of the time, lest the second one gets none. */
@@ -115,6 +116,22 @@ static int connect_check(const Setup *setup, const SetupConnect *verb, char pin[
         return r < 0 ? fold(r) : 0;
 }
 
+/* NULL: there are too many, of this pod or of all. */
+static struct SetupChild *connect_find_place(Setup *setup, const char *pod_id)
+{
+        struct SetupChild *place = NULL;
+        size_t n = 0;
+
+        for (size_t i = 0; i < ARRAY_SIZE(setup->children); i++) {
+                struct SetupChild *child = &setup->children[i];
+                if (child->pid == 0)
+                        place = child;
+                else
+                        n += str_equal(child->pod_id, pod_id);
+        }
+        return n < STREAM_CHILDREN_POD_MAX ? place : NULL;
+}
+
 static int connect_answer(int edge_fd, const HandRequest *request, int r, const Refusal *refusal, int fd)
 {
         if (r > 0)
@@ -136,9 +153,11 @@ int on_setup_connect(void *context, int edge_fd, HandRequest *request)
         Refusal refusal = {0};
 
         int r = connect_check(setup, verb, pin, &refusal);
-        if (r == 0 && setup->n_connects >= SETUP_CONNECTS_MAX)
-                r = refusal_set(&refusal, GRPC_STATUS_RESOURCE_EXHAUSTED, "pod %s: port %u: %d connections wait for an answer already; "
-                                "try again", verb->permit.pod_id, verb->port, SETUP_CONNECTS_MAX);
+        struct SetupChild *child = r == 0 ? connect_find_place(setup, verb->permit.pod_id) : NULL;
+        if (r == 0 && !child)
+                r = refusal_set(&refusal, GRPC_STATUS_RESOURCE_EXHAUSTED, "pod %s: port %u: %d connections into this pod, or %d into all "
+                                "of them, wait for an answer already: try again when some have one", verb->permit.pod_id, verb->port,
+                                STREAM_CHILDREN_POD_MAX, STREAM_CHILDREN_MAX);
         pid_t pid = r == 0 ? fork() : -1;
         if (r == 0 && pid < 0)
                 r = refusal_set(&refusal, GRPC_STATUS_RESOURCE_EXHAUSTED, "pod %s: port %u: no process can be started for it (%s); try again",
@@ -146,7 +165,8 @@ int on_setup_connect(void *context, int edge_fd, HandRequest *request)
         if (r != 0)
                 return connect_answer(edge_fd, request, r, &refusal, -1);
         if (pid > 0) {
-                setup->n_connects++;
+                child->pid = pid;
+                (void)str_copy(child->pod_id, sizeof(child->pod_id), verb->permit.pod_id);
                 return 0;
         }
         _cleanup_fd_ int fd = -1;
@@ -160,7 +180,8 @@ void connect_ended(void *context, int pid, int status)
 {
         Setup *setup = context;
 
-        (void)pid;
         (void)status;
-        setup->n_connects--;
+        for (size_t i = 0; i < ARRAY_SIZE(setup->children); i++)
+                if (setup->children[i].pid == pid)
+                        setup->children[i].pid = 0;
 }

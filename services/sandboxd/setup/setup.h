@@ -7,13 +7,17 @@
 #include "services/cgroup-open.h"
 #include "services/hand.h"
 #include "services/sandboxd/refusal.h"
+#include "services/stream-share.h"
 
 #define SETUP_NETNS_DIR "/run/netns" /* where iproute2 and the CNI world look */
 #define SETUP_PATH_MAX 512
 
 typedef struct Setup {
         Hand *hand;
-        uint32_t n_connects; /* children of connect.c */
+        struct SetupChild { /* children of connect.c; pid 0: free */
+                int pid;
+                char pod_id[ID_LENGTH + 1];
+        } children[STREAM_CHILDREN_MAX];
         CgroupDirs cgroups; /* the roots of the hierarchies */
         const ConfigContainerd *config; /* borrowed from the hand */
 } Setup;
