@@ -221,18 +221,16 @@ static const Step *session_attach_on_client(Operation *operation, const Answer *
         Session *session = session_attach_of(operation);
         const Container *container = container_table_find(&session->containerd->containers, session->container_id);
 
-        /* It may go on without us: its end is that of its pipes. */
-        if (answer->outcome || !container)
-                return STEP_DONE;
+        if (answer->outcome || !container) {
+                /* logd was started anew after containerd; or it never had it, and streamd sees the end of the pipes. */
+                int r = !session->flags ? 0 : session_tell_end(session->containerd, session->id, 0, "containerd and then logd were "
+                                                               "restarted, and with them the pipes are gone: attach again");
+                return r < 0 ? operation_break(operation, fold(r)) : STEP_DONE;
+        }
         const Bulkhead__ContainerdLogd__LogAttachmentFound *found =
                 container_of(answer->frame->message, Bulkhead__ContainerdLogd__LogAttachmentFound, base);
-        size_t n = 0;
-        if (found->stdout)
-                session->write_fds[0] = frame_take_fd(answer->frame, n++);
-        if (found->stderr)
-                session->write_fds[1] = frame_take_fd(answer->frame, n);
-        session->flags = (container->record.tty ? LAUNCH_FLAG_TTY : 0) | (session->write_fds[0] >= 0 ? LAUNCH_FLAG_STDOUT : 0) |
-                         (session->write_fds[1] >= 0 ? LAUNCH_FLAG_STDERR : 0);
+        session->flags = (container->record.tty ? LAUNCH_FLAG_TTY : 0) | (found->stdout ? LAUNCH_FLAG_STDOUT : 0) |
+                         (found->stderr ? LAUNCH_FLAG_STDERR : 0);
         int r = session_attach_tell_size(session);
         return r < 0 ? operation_break(operation, fold(r)) : &session_attach_steps[SESSION_ATTACH_WAIT];
 }
@@ -300,7 +298,8 @@ int session_attach_resume(const Container *container)
                         continue;
                 int r = session_attach_tell_size(session);
                 if (r == 0)
-                        r = operation_run(&session->operation, &session_attach_steps[SESSION_ATTACH_LOG]);
+                        r = operation_run(&session->operation,
+                                          &session_attach_steps[session->is_resumed ? SESSION_ATTACH_CLIENT : SESSION_ATTACH_LOG]);
                 if (r < 0)
                         return fold(r);
         }
@@ -375,7 +374,7 @@ int session_attach_resume_client(Containerd *containerd, const char *id, const c
         if (!session)
                 return error_origin(-ENOMEM);
         (void)str_copy(session->id, sizeof(session->id), id);
-        session->is_answered = true;
+        session->is_answered = session->is_resumed = true;
         r = session_attach_begin(session, &session_attach_steps[SESSION_ATTACH_CLIENT]);
         return r < 0 ? fold(r) : 0;
 }

@@ -41,6 +41,7 @@ struct Session {
         bool is_hung_up;        /* the shim holds none of its streams any more */
 
         /* An attachment's: session-attach.c. */
+        bool is_resumed;        /* an earlier containerd made it, and had its pipes */
         bool stdin_once;        /* we are to take the container's only end from its shim */
         int stdin_fd;           /* owned; until it is handed over */
         int read_fds[2];        /* owned; streamd's ends of stdout and stderr, until they are handed over */

@@ -433,6 +433,22 @@ static void test_attachment_is_resumed(void)
         peers_shim_ends(&p, 3);
         peers_settle(&p);
         assert_true(strstr(p.log, "session_ended"));
+        assert_eq_str(p.text, "");
+        finish(&p);
+        /* logd was started anew after that: it had the only ends of its pipes. */
+        start(&p);
+        p.knows_attachments = true;
+        memset(p.session_id, 'a', ID_LENGTH);
+        resume_session(&p, false, true);
+        p.knows_attachments = false;
+        begin(&p);
+        char id[ID_LENGTH + 1];
+        memset(id, STARTED, ID_LENGTH);
+        id[ID_LENGTH] = '\0';
+        assert_ok(session_attach_resume(container_table_find(&p.containerd.containers, id)));
+        peers_settle(&p);
+        assert_eq_str(p.log, "log_attachment session_ended ");
+        assert_true(strstr(p.text, "attach again"));
         finish(&p);
 }
 

@@ -111,18 +111,13 @@ int on_log_attachment(void *userdata, Frame *frame)
         Bulkhead__ContainerdLogd__LogAttachmentFound found = BULKHEAD__CONTAINERD_LOGD__LOG_ATTACHMENT_FOUND__INIT;
         Log *log = log_table_find(&logd->logs, request->container_id);
         const Tap *tap = log && !log->closing ? tap_find(&log->taps, request->session_id) : NULL;
-        int fds[TAP_STREAMS];
-        size_t n = 0;
 
         if (!tap)
                 return reply_fail(frame_reply_to(frame), GRPC_STATUS_NOT_FOUND, "output of container %.80s: session %.80s does not have it",
                                   request->container_id, request->session_id);
         found.stdout = tap->pipes[0].fd >= 0;
         found.stderr = tap->pipes[1].fd >= 0;
-        for (size_t i = 0; i < TAP_STREAMS; i++)
-                if (tap->pipes[i].fd >= 0)
-                        fds[n++] = tap->pipes[i].fd;
-        return reply_send(frame_reply_to(frame), &found.base, fds, n);
+        return reply_send(frame_reply_to(frame), &found.base, NULL, 0);
 }
 
 int on_log_detach(void *userdata, Frame *frame)
