@@ -7,10 +7,12 @@ from lib import CODES, TESTBOX, Client, Failed, grpc, pb, require, wait_until
 from takeover import Refused, load_messages, permit_fields, sealed
 import cri
 
-pod_calls, container_calls, images, runtime_spec, leases = load_messages(
-    "ipc/edges/gatewayd-sandboxd.proto", "ipc/edges/gatewayd-containerd.proto", "ipc/edges/containerd-imaged.proto",
-    "ipc/edges/runtime-spec.proto", "ipc/edges/containerd-sandboxd.proto")
+pod_calls, container_calls, image_calls, images, runtime_spec, leases, networks, fetches, documents, logs = load_messages(
+    "ipc/edges/gatewayd-sandboxd.proto", "ipc/edges/gatewayd-containerd.proto", "ipc/edges/gatewayd-imaged.proto",
+    "ipc/edges/containerd-imaged.proto", "ipc/edges/runtime-spec.proto", "ipc/edges/containerd-sandboxd.proto", "ipc/edges/cni.proto",
+    "ipc/edges/imaged-fetch.proto", "ipc/edges/imaged-parse.proto", "ipc/edges/containerd-logd.proto")
 PERMISSION_DENIED, INVALID_ARGUMENT, FAILED_PRECONDITION, NOT_FOUND = 7, 3, 9, 5
+CLOSED = -1  # the peer ended the edge: what came was no message of it
 
 
 def must_refuse(what, call, *codes):
