@@ -123,6 +123,8 @@ static const Step *attach_on_record(Operation *operation, const Answer *answer)
         const LaunchExit *exit = answer->frame->flat;
         if (exit->exists && attach_record_is_final(&exit->record))
                 return attach_saw_end(operation, &exit->record);
+        if (attach_of(operation)->container->state == CONTAINER_STATE_EXITED) /* how is known; all of it was cleared away */
+                return &attach_steps[ATTACH_LOOK];
         log_warning("container %s: its shim is gone; its process is watched, its log may have lost lines", operation->id);
         return &attach_steps[ATTACH_WATCH];
 }

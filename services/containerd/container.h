@@ -94,6 +94,7 @@ struct Container {
         bool has_lease;     /* on its pod, as far as is known */
         bool exit_seen;     /* the first process has ended; end says how */
         bool has_ended;     /* nothing of it runs any more */
+        bool is_cleared;    /* and launch and setup have nothing of it any more, as far as is known */
         ContainerEnd end;
 
         Create *create;     /* owned; each only while it is under way */

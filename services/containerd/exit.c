@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "services/containerd/exit.h"
 
+#include "ipc/edges/containerd-launch.rows.h"
 #include "ipc/edges/containerd-logd.rows.h"
 #include "ipc/edges/containerd-sandboxd.rows.h"
 #include "ipc/edges/containerd-setup.rows.h"
@@ -25,6 +26,7 @@
 #define EXIT_VISIBLE_USEC (UINT64_C(3) * 1000000) /* the log may hold up the end that long, no longer */
 #define EXIT_QUITS_MAX 100
 #define EXIT_QUIT_AGAIN_USEC UINT64_C(20000)
+#define EXIT_CLEAR_USEC (UINT64_C(5) * 1000000) /* for each of two steps, which a removal repeats */
 #define EXIT_EMPTY_FIRST_USEC UINT64_C(2000)
 #define EXIT_EMPTY_LAST_USEC UINT64_C(1000000)
 
@@ -47,6 +49,8 @@ enum {
         EXIT_EMPTY,
         EXIT_EMPTY_KILL,
         EXIT_EMPTY_READ,
+        EXIT_CLEAR,
+        EXIT_ROOTFS,
         EXIT_LEASE,
         EXIT_N
 };
@@ -209,7 +213,7 @@ static const Step *exit_empty(Operation *operation)
         uint64_t usec = exit->empty_usec;
 
         if (!exit->is_populated)
-                return STEP_DONE;
+                return &exit_steps[EXIT_CLEAR];
         exit->empty_usec = MIN2(usec * 2, EXIT_EMPTY_LAST_USEC);
         return operation_sleep(operation, usec, &exit_steps[EXIT_EMPTY_KILL]);
 }
@@ -218,6 +222,47 @@ static const Step *exit_on_empty_read(Operation *operation, const Answer *answer
 {
         (void)exit_on_read(operation, answer);
         return &exit_steps[EXIT_EMPTY];
+}
+
+/* What the runtime keeps of it, its cgroup, the mounts and the exit record: nobody needs them any more, and who removes the container
+ * later need not wait for it. The row in the database says how it ended. What fails here is told when it is removed. */
+static const Step *exit_clear(Operation *operation)
+{
+        const Container *container = exit_of(operation)->container;
+        LaunchContainer verb = {.runtime = container->runtime};
+
+        if (container->is_cleared || container->is_unwritten)
+                return STEP_DONE;
+        (void)str_copy(verb.id, sizeof(verb.id), container->id);
+        return operation_ask_flat(operation, container->containerd->launch, ROW_CONTAINERD_LAUNCH_LAUNCH_DELETE, &verb, NULL, 0,
+                                  EXIT_CLEAR_USEC);
+}
+
+static const Step *exit_on_clear(Operation *operation, const Answer *answer)
+{
+        if (answer->outcome == 0)
+                return operation->step + 1;
+        log_warning("container %s: %s: %s; it is tried again when the container is removed", operation->id, operation->step->name,
+                    answer->text);
+        return STEP_DONE;
+}
+
+static const Step *exit_rootfs(Operation *operation)
+{
+        const Container *container = exit_of(operation)->container;
+        SetupContainer verb = {0};
+
+        (void)str_copy(verb.id, sizeof(verb.id), container->id);
+        return operation_ask_flat(operation, container->containerd->setup, ROW_CONTAINERD_SETUP_ROOTFS_REMOVE, &verb, NULL, 0,
+                                  EXIT_CLEAR_USEC);
+}
+
+static const Step *exit_on_rootfs(Operation *operation, const Answer *answer)
+{
+        if (answer->outcome)
+                return exit_on_clear(operation, answer);
+        exit_of(operation)->container->is_cleared = true;
+        return STEP_DONE;
 }
 
 const Step *exit_lease_ask(Operation *operation, const Container *container)
@@ -256,6 +301,8 @@ static const Step exit_steps[EXIT_N] = {
         [EXIT_EMPTY] = {.name = "wait for the cgroup", .run = exit_empty},
         [EXIT_EMPTY_KILL] = {.name = "kill again", .run = exit_kill, .answered = exit_on_kill},
         [EXIT_EMPTY_READ] = {.name = "cgroup again", .run = exit_read, .answered = exit_on_empty_read},
+        [EXIT_CLEAR] = {.name = "OCI runtime", .run = exit_clear, .answered = exit_on_clear},
+        [EXIT_ROOTFS] = {.name = "root file system", .run = exit_rootfs, .answered = exit_on_rootfs},
         [EXIT_LEASE] = {.name = "lease on the pod", .run = exit_lease, .answered = exit_on_lease},
 };
 

@@ -104,6 +104,8 @@ static const Step *remove_launch(Operation *operation)
         Remove *remove = container_of(operation, Remove, operation);
         LaunchContainer verb = {.runtime = remove->container->runtime};
 
+        if (remove->container->is_cleared) /* when it ended */
+                return &remove_steps[REMOVE_WRITABLE];
         (void)str_copy(verb.id, sizeof(verb.id), remove->container->id);
         return operation_ask_flat(operation, remove->container->containerd->launch, ROW_CONTAINERD_LAUNCH_LAUNCH_DELETE, &verb,
                                   NULL, 0, OPERATION_TIMEOUT_USEC);

@@ -196,7 +196,7 @@ static void test_an_end(void)
         started(&p, 'a');
         peers_shim_ends(&p, 3);
         peers_settle(&p);
-        assert_eq_str(p.log, "cgroup_kill cgroup_read log_close shim_quit lease_release ");
+        assert_eq_str(p.log, "cgroup_kill cgroup_read log_close shim_quit launch_delete rootfs_remove lease_release ");
         assert_eq_int(only(&p)->state, CONTAINER_STATE_EXITED);
         assert_eq_int(only(&p)->exit_code, 3);
         assert_eq_str(only(&p)->reason, "Error");
@@ -206,7 +206,7 @@ static void test_an_end(void)
         peers_ask(&p, ASK(REMOVE_CONTAINER), 'a', 0);
         peers_settle(&p);
         assert_eq_int(p.n_answers, 2);
-        assert_eq_str(p.log, "launch_delete rootfs_remove writable_remove ");
+        assert_eq_str(p.log, "writable_remove "); /* the rest went when it ended */
         assert_eq_int(p.containerd.containers.n, 0);
         /* Once more is as good. */
         peers_ask(&p, ASK(STOP_CONTAINER), 'a', 10);
@@ -274,7 +274,7 @@ static void test_stops(void)
         peers_ask(&p, ASK(STOP_CONTAINER), 'a', 0);
         peers_settle(&p);
         assert_eq_int(p.n_answers, 1);
-        assert_eq_str(p.log, "cgroup_kill cgroup_kill cgroup_read log_close shim_quit lease_release ");
+        assert_eq_str(p.log, "cgroup_kill cgroup_kill cgroup_read log_close shim_quit launch_delete rootfs_remove lease_release ");
         assert_eq_int(only(&p)->exit_code, 137);
         peers_done(&p);
 
@@ -325,6 +325,35 @@ static void test_removal_of_what_runs(void)
                              "lease_release ");
         assert_eq_int(p.containerd.containers.n, 0);
         peers_done(&p);
+}
+
+/* What cannot be cleared away at the end delays nothing; the removal does it, and tells. */
+static void test_an_end_that_is_not_cleared(void)
+{
+        static const char *const rows[] = {"launch_delete", "rootfs_remove"};
+
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+                Peers p;
+
+                peers_init(&p);
+                started(&p, 'a');
+                p.exit_at_kill = true;
+                p.fail_at = rows[i];
+                peers_ask(&p, ASK(STOP_CONTAINER), 'a', 0);
+                peers_settle(&p);
+                assert_eq_int(p.outcome, 0);
+                assert_true(only(&p)->has_ended && !only(&p)->is_cleared && !only(&p)->has_lease);
+                peers_ask(&p, ASK(REMOVE_CONTAINER), 'a', 0);
+                peers_settle(&p);
+                assert_eq_int(p.outcome, CHANNEL_E_FAILED);
+                p.fail_at = "";
+                begin(&p);
+                peers_ask(&p, ASK(REMOVE_CONTAINER), 'a', 0);
+                peers_settle(&p);
+                assert_eq_int(p.outcome, 0);
+                assert_eq_str(p.log, "launch_delete rootfs_remove writable_remove ");
+                peers_done(&p);
+        }
 }
 
 static void test_a_removal_that_fails(void)
@@ -550,6 +579,7 @@ int main(void)
         TEST_RUN(test_a_start_that_fails);
         TEST_RUN(test_stops);
         TEST_RUN(test_removal_of_what_runs);
+        TEST_RUN(test_an_end_that_is_not_cleared);
         TEST_RUN(test_a_removal_that_fails);
         TEST_RUN(test_a_restart);
         TEST_RUN(test_logd_comes_back);
