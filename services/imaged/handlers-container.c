@@ -9,6 +9,7 @@
 #include "lib/error.h"
 #include "lib/grpc-status.h"
 #include "services/imaged/handlers.h"
+#include "services/imaged/image-user.h"
 
 #define TREE_TIMEOUT (120 * USEC_PER_SEC)
 
@@ -17,6 +18,7 @@ typedef struct TreeCall {
         Imaged *imaged;
         ReplyTo to;
         char container_id[ID_LENGTH + 1];
+        char image_id[ID_LENGTH + 1], user[IMAGE_USER_MAX]; /* of user_lookup; without an id nothing is kept */
         int (*answer)(struct TreeCall *call, const void *flat);
 } TreeCall;
 
@@ -28,22 +30,28 @@ static int tree_call_on_answer(void *userdata, const Answer *answer)
         return fold(call->answer(call, answer->frame->flat));
 }
 
-static int tree_call_start(Imaged *imaged, ReplyTo to, const char *container_id, const MessageRow *row, const void *verb,
-                           int (*answer)(TreeCall *call, const void *flat))
+/* what has everything but imaged. */
+static int tree_call_run(Imaged *imaged, const TreeCall *what, const MessageRow *row, const void *verb)
 {
         _cleanup_free_ TreeCall *call = calloc(1, sizeof(*call));
         if (!call)
                 return error_origin(-ENOMEM);
+        *call = *what;
         call->imaged = imaged;
-        call->to = to;
-        call->answer = answer;
-        (void)str_copy(call->container_id, sizeof(call->container_id), container_id);
         int r = channel_call_flat(imaged_tree(imaged), row, verb, NULL, 0, clock_monotonic_usec() + TREE_TIMEOUT,
                                   tree_call_on_answer, call, NULL);
         if (r < 0)
                 return fold(r);
         (void)TAKE_PTR(call);
         return 0;
+}
+
+static int tree_call_start(Imaged *imaged, ReplyTo to, const char *container_id, const MessageRow *row, const void *verb,
+                           int (*answer)(TreeCall *call, const void *flat))
+{
+        TreeCall call = {.to = to, .answer = answer};
+        (void)str_copy(call.container_id, sizeof(call.container_id), container_id);
+        return fold(tree_call_run(imaged, &call, row, verb));
 }
 
 /* An image that is used as a layer stack: by id or reference, also one that was removed but is held by this container. */
@@ -244,7 +252,15 @@ static int user_on_found(TreeCall *call, const void *flat)
         response.username = username;
         response.n_additional_gids = MIN2(found->n_groups, (uint32_t)TREE_GROUPS_MAX);
         response.additional_gids = (uint32_t *)found->groups;
-        return fold(reply_send(call->to, &response.base, NULL, 0));
+        _cleanup_free_ uint8_t *packed = NULL;
+        size_t n = 0;
+        int r = decode_pack(&response.base, &packed, &n);
+        Image *image = r == 0 ? image_table_find_any(&call->imaged->table, call->image_id) : NULL;
+        if (image)
+                image_user_keep(image, call->user, packed, n);
+        if (r == 0)
+                r = reply_send_packed(call->to, packed, n, NULL, 0);
+        return fold(r);
 }
 
 /* One half of USER: a string that begins with a digit is a decimal number up to 2^32-2 or wrong, never a name (V016, V017). */
@@ -274,6 +290,10 @@ int on_user_lookup(void *userdata, Frame *frame)
         Image *image = reference_is_id(request->image_id, id) ? image_table_find_any(&imaged->table, id) : NULL;
         if (!image)
                 return reply_fail(to, GRPC_STATUS_NOT_FOUND, "image %.200s is not on this node; pull it first", request->image_id);
+        size_t n_known = 0;
+        const uint8_t *known = image_user_find(image, request->user, &n_known);
+        if (known)
+                return fold(reply_send_packed(to, known, n_known, NULL, 0));
         TreeUser verb = {0};
         verb.n_layers = image_copy_stack(image, verb.layers);
         bool fits = str_copy(user, sizeof(user), request->user);
@@ -286,5 +306,8 @@ int on_user_lookup(void *userdata, Frame *frame)
                                   "rebuild the image", request->image_id, request->user);
         if (!*user)
                 verb.uid = 0;
-        return fold(tree_call_start(imaged, to, "", ROW_IMAGED_TREE_TREE_USER, &verb, user_on_found));
+        TreeCall call = {.to = to, .answer = user_on_found};
+        if (str_copy(call.user, sizeof(call.user), request->user))
+                memcpy(call.image_id, image->id, sizeof(call.image_id));
+        return fold(tree_call_run(imaged, &call, ROW_IMAGED_TREE_TREE_USER, &verb));
 }

@@ -4,6 +4,7 @@
 #include <assert.h>
 
 #include "lib/error.h"
+#include "services/imaged/image-user.h"
 
 #define IMAGE_CONFIG_BUDGET (16 * 1024 * 1024)
 
@@ -34,6 +35,7 @@ int image_new(Image **ret, const char *id, uint8_t *config_packed, size_t n_conf
                 return error_origin(-ENOMEM);
         list_init(&image->link);
         list_init(&image->names);
+        list_init(&image->users);
         decode_arena_init(&image->config_arena, IMAGE_CONFIG_BUDGET);
         (void)str_copy(image->id, sizeof(image->id), id);
         image->layers = calloc(n_layers ? n_layers : 1, sizeof(*image->layers));
@@ -68,6 +70,7 @@ Image *image_free(Image *image)
                 if (image->layers[i])
                         image->layers[i]->n_users--;
         image_set_stack(image, NULL, 0);
+        image_user_forget_all(image);
         list_remove(&image->link);
         decode_arena_done(&image->config_arena);
         free(image->config_packed);

@@ -42,6 +42,8 @@ typedef struct Image {
         size_t n_layers;
         Layer **stack; /* owned array; what is mounted, lowest first: imaged-tree's answer for the layers; users too */
         size_t n_stack;
+        List users; /* of image-user.h */
+        size_t n_users;
         unsigned n_holds;
         bool removed; /* no longer listed; lives until its last hold is gone */
 } Image;
