@@ -16,6 +16,7 @@
  * row 7 request launch_probe: LaunchProbe -> LaunchProbed from A states ANY
  * row 8 request launch_exit_record: LaunchContainer -> LaunchExit from A states ANY
  * row 9 request launch_update: LaunchUpdate -> - from A fds memfd-sealed
+ * row 10 event launch_checked: LaunchChecked from B
  */
 
 #include "ipc/edges/containerd-shim.h"
@@ -42,6 +43,12 @@ typedef struct LaunchCreated {
         uint32_t started; /* exec: 0 when the runtime could not start it; text then says why */
         char text[1024];  /* the runtime's last words, made printable */
 } LaunchCreated;
+
+/* Before the reply to launch_create: it was checked and rendered, and the runtime is at it. */
+typedef struct LaunchChecked {
+        char id[ID_LENGTH + 1];
+        char padding[3];
+} LaunchChecked;
 
 typedef struct LaunchContainer {
         char id[ID_LENGTH + 1]; /* container or exec */

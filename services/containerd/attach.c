@@ -6,6 +6,7 @@
 #include "ipc/edges/containerd-shim.rows.h"
 #include "lib/error.h"
 #include "lib/log.h"
+#include "services/containerd/create.h"
 #include "services/containerd/exit.h"
 #include "services/containerd/log-link.h"
 #include "services/containerd/pidfd-exit.h"
@@ -21,6 +22,7 @@
 #define ATTACH_CODE_USEC UINT64_C(20000) /* until whoever inherited the process has reaped it */
 #define ATTACH_CODES_MAX 50
 #define ATTACH_LOST_CODE 255
+#define ATTACH_UNMADE_TEXT "what the OCI runtime made of it is not known, because a daemon was restarted meanwhile; create another attempt"
 #define ATTACH_LOST_TEXT "the shim of the container is gone, and with it the exit code"
 
 struct Attach {
@@ -116,6 +118,20 @@ static const Step *attach_record(Operation *operation)
         return attach_launch_ask(operation, ROW_CONTAINERD_LAUNCH_LAUNCH_EXIT_RECORD);
 }
 
+/* CreateContainer was answered, but neither a shim nor a record is here: the launch was cut off, or the runtime said no and nobody
+ * heard it. */
+static const Step *attach_saw_nothing(Operation *operation)
+{
+        Container *container = attach_of(operation)->container;
+
+        log_warning("container %s: %s", operation->id, ATTACH_UNMADE_TEXT);
+        container->log_is_lost = true;
+        int r = container_set_message(container, ATTACH_UNMADE_TEXT);
+        if (r == 0)
+                r = container_store_save(&container->containerd->store, container);
+        return r < 0 ? operation_break(operation, fold(r)) : STEP_DONE;
+}
+
 static const Step *attach_on_record(Operation *operation, const Answer *answer)
 {
         if (answer->outcome)
@@ -123,6 +139,8 @@ static const Step *attach_on_record(Operation *operation, const Answer *answer)
         const LaunchExit *exit = answer->frame->flat;
         if (exit->exists && attach_record_is_final(&exit->record))
                 return attach_saw_end(operation, &exit->record);
+        if (!exit->exists && container_is_in_making(attach_of(operation)->container))
+                return attach_saw_nothing(operation);
         if (attach_of(operation)->container->state == CONTAINER_STATE_EXITED) /* how is known; all of it was cleared away */
                 return &attach_steps[ATTACH_LOOK];
         log_warning("container %s: its shim is gone; its process is watched, its log may have lost lines", operation->id);
@@ -217,7 +235,7 @@ static int attach_done(Operation *operation)
         container->attach = attach_free(attach);
         if (!container->exit_seen) {
                 r = log_link_begin(container);
-                if (r == 0)
+                if (r == 0 && container->pid > 0)
                         r = stats_begin(container, false);
                 if (r == 0 && container->state == CONTAINER_STATE_STARTING && !container->start)
                         r = start_again(container);
@@ -226,6 +244,8 @@ static int attach_done(Operation *operation)
                 if (r == 0)
                         r = update_again(container);
         }
+        if (r == 0)
+                r = create_made(container);
         if (r == 0)
                 r = recover_on_attached(containerd);
         return r < 0 ? fold(r) : 0;

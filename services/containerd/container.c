@@ -194,6 +194,13 @@ bool container_is_unstartable(const Container *container)
         return container->state == CONTAINER_STATE_CREATED && container->pid == 0 && container->message;
 }
 
+bool container_is_in_making(const Container *container)
+{
+        bool is_early = container->state == CONTAINER_STATE_CREATED || container->state == CONTAINER_STATE_STARTING;
+
+        return is_early && (container->create || (attach_is_open(container) && container->pid == 0));
+}
+
 Runtime__V1__ContainerState container_cri_state(const Container *container)
 {
         switch (container->state) {

@@ -133,6 +133,8 @@ int container_set_exited(Container *container);
 
 /* CREATED, but the runtime could not make its process: starting it will say why. */
 bool container_is_unstartable(const Container *container);
+/* Told to the world, but what the runtime makes of it is not known yet. */
+bool container_is_in_making(const Container *container);
 /* Owned copies; "" or NULL is none. 0 or -errno. */
 int container_set_message(Container *container, const char *message);
 Runtime__V1__ContainerState container_cri_state(const Container *container);

@@ -11,13 +11,16 @@
 #include "lib/fd.h"
 #include "lib/log.h"
 #include "services/containerd/arena.h"
+#include "services/containerd/attach.h"
 #include "services/containerd/exit.h"
 #include "services/containerd/log-link.h"
 #include "services/containerd/record.h"
 #include "services/containerd/remove.h"
 #include "services/containerd/shim-link.h"
 #include "services/containerd/spec.h"
+#include "services/containerd/start.h"
 #include "services/containerd/stats.h"
+#include "services/containerd/stop.h"
 
 #define CREATE_ARENA_BYTES (64 * 1024 * 1024)
 
@@ -41,6 +44,8 @@ struct Create {
         ImageMount *image_mount; /* in the arena; NULL without image volumes; index is of the one that is made */
         char *volume_ids[SEAL_VOLUMES_MAX]; /* in the arena; of those that are made */
         int log_fd;             /* owned; the log file, -1 without one */
+        bool is_answered;       /* recorded and told: what follows is the runtime's own work, and nothing is undone any more */
+        bool is_lost;           /* launch does not say what became of it */
 };
 
 /* Stages, in order. */
@@ -402,15 +407,23 @@ static const Step *create_keep_refusal(Create *create, const char *text)
         return r < 0 ? operation_break(&create->operation, fold(r)) : &create_steps[CREATE_COMMIT];
 }
 
+static const Step *create_on_launch_failed(Create *create, const Answer *answer)
+{
+        bool is_refusal = answer->outcome == CHANNEL_E_FAILED && (answer->code == GRPC_STATUS_UNKNOWN || create->is_answered);
+
+        if (is_refusal)
+                return create_keep_refusal(create, answer->text);
+        create->is_lost = create->is_answered;
+        return create->is_lost ? STEP_DONE : create_fail_answer(create, answer);
+}
+
 static const Step *create_on_launch(Operation *operation, const Answer *answer)
 {
         Create *create = container_of(operation, Create, operation);
         Container *container = create->container;
 
-        if (answer->outcome == CHANNEL_E_FAILED && answer->code == GRPC_STATUS_UNKNOWN)
-                return create_keep_refusal(create, answer->text);
         if (answer->outcome)
-                return create_fail_answer(create, answer);
+                return create_on_launch_failed(create, answer);
         const LaunchCreated *created = answer->frame->flat;
         container->pid = created->pid;
         int r = exit_link_shim(container, frame_take_fd(answer->frame, 0));
@@ -438,6 +451,10 @@ static const Step *create_on_log(Operation *operation, const Answer *answer)
 {
         Create *create = container_of(operation, Create, operation);
 
+        if (answer->outcome && create->is_answered) {
+                log_warning("container %s: its log cannot be handed to logd: %s; trying again", operation->id, answer->text);
+                return create_next(create);
+        }
         if (answer->outcome)
                 return create_fail_answer(create, answer);
         create->container->log_is_open = true;
@@ -445,9 +462,9 @@ static const Step *create_on_log(Operation *operation, const Answer *answer)
         return create_next(create);
 }
 
-static const Step *create_commit(Operation *operation)
+/* From here on it is a container for everybody. 0, STORE_E_FULL or -errno. */
+static int create_record(Create *create)
 {
-        Create *create = container_of(operation, Create, operation);
         Container *container = create->container;
         const RecordInput record = {
                 .container = container,
@@ -461,18 +478,48 @@ static const Step *create_commit(Operation *operation)
                 .log_path = create->permit.log_path,
         };
 
-        if (failure_is_set(&create->failure))
-                return STEP_DONE;
         int r = record_make(&record);
         if (r == 0)
                 r = container_store_record(&container->containerd->store, container);
-        if (r < 0)
-                return operation_break(operation, fold(r));
         if (r == STORE_E_FULL)
-                return create_fail(create, GRPC_STATUS_RESOURCE_EXHAUSTED,
-                                   "the disk of the runtime's state directory is full; free space and try again");
-        r = container_set_state(container, CONTAINER_STATE_CREATED, "made");
+                (void)create_fail(create, GRPC_STATUS_RESOURCE_EXHAUSTED,
+                                  "the disk of the runtime's state directory is full; free space and try again");
+        if (r == 0)
+                r = container_set_state(container, CONTAINER_STATE_CREATED, create->operation.step->name);
+        return r < 0 ? fold(r) : r;
+}
+
+static const Step *create_commit(Operation *operation)
+{
+        Create *create = container_of(operation, Create, operation);
+        Container *container = create->container;
+
+        if (failure_is_set(&create->failure))
+                return STEP_DONE;
+        int r = create->is_answered ? container_store_save(&container->containerd->store, container) : create_record(create);
         return r < 0 ? operation_break(operation, fold(r)) : STEP_DONE;
+}
+
+int create_on_checked(Container *container)
+{
+        Create *create = container->create;
+        Runtime__V1__CreateContainerResponse response = RUNTIME__V1__CREATE_CONTAINER_RESPONSE__INIT;
+
+        if (!create || create->is_answered || create->operation.step != &create_steps[CREATE_LAUNCH] ||
+            failure_is_set(&create->failure))
+                return 0;
+        int r = create_record(create);
+        if (r)
+                return r < 0 ? fold(r) : 0; /* a failure is told when launch has answered */
+        create->is_answered = true;
+        response.container_id = container->id;
+        r = waiters_reply(&create->waiters, &response.base);
+        return r < 0 ? fold(r) : 0;
+}
+
+bool create_is_open(const Create *create)
+{
+        return !create->is_answered;
 }
 
 static const Step create_steps[CREATE_N] = {
@@ -508,9 +555,23 @@ static int create_done(Operation *operation)
         r = container->pid > 0 && !container->exit_seen ? stats_begin(container, true) : 0;
         if (r == 0)
                 r = waiters_reply(&create->waiters, &response.base);
+        bool is_lost = create->is_lost && !container->remove;
         (void)create_free(create);
         if (r == 0)
+                r = is_lost ? attach_begin(container) : container->shim ? log_link_begin(container) : 0;
+        if (r == 0 && !is_lost)
+                r = create_made(container);
+        if (r == 0)
                 r = exit_resume(container);
+        return r < 0 ? fold(r) : 0;
+}
+
+int create_made(Container *container)
+{
+        int r = container->remove ? remove_on_made(container) : stop_on_made(container);
+
+        if (r == 0 && !container->remove)
+                r = start_on_made(container);
         return r < 0 ? fold(r) : 0;
 }
 
@@ -535,7 +596,8 @@ void create_cancel(Create *create, uint32_t code, const char *why)
 {
         const Container *container = create->container;
 
-        (void)failure_set(&create->failure, code, "create container \"%.80s\" in pod %.12s: %s: %s", container->name,
+        if (!create->is_answered)
+                (void)failure_set(&create->failure, code, "create container \"%.80s\" in pod %.12s: %s: %s", container->name,
                           container->pod_id, create->operation.step ? create->operation.step->name : "begin", why);
 }
 
@@ -606,14 +668,15 @@ static int create_meet(Container *other, const uint8_t fingerprint[FINGERPRINT_B
                                other->name, other->n_successors);
                 return r < 0 ? fold(r) : 0;
         }
-        if (other->create && is_same && !failure_is_set(&other->create->failure)) {
+        bool is_open = other->create && create_is_open(other->create);
+        if (is_open && is_same && !failure_is_set(&other->create->failure)) {
                 r = waiters_add(&other->create->waiters, to);
                 if (r == WAITERS_E_FULL)
                         r = reply_fail(to, GRPC_STATUS_RESOURCE_EXHAUSTED, "container \"%.80s\": too many calls wait for it; wait",
                                        other->name);
                 return r < 0 ? fold(r) : 0;
         }
-        if (other->create) {
+        if (is_open) {
                 create_cancel(other->create, GRPC_STATUS_ABORTED, "another configuration of it was asked for meanwhile");
                 return create_queue(other, frame);
         }

@@ -11,6 +11,13 @@
 enum { CREATE_E_KEPT = 1 };
 int create_request(Containerd *containerd, Frame *frame);
 
+/* launch has checked what was asked for: the caller is answered, and the runtime's own work goes on. 0 or -errno. */
+int create_on_checked(Container *container);
+/* Not answered yet. */
+bool create_is_open(const Create *create);
+/* It is known what the runtime made of it: what waited for that goes on. 0 or -errno. */
+int create_made(Container *container);
+
 /* At its next step it is undone; those who wait get this failure. */
 void create_cancel(Create *create, uint32_t code, const char *why);
 Create *create_free(Create *create);

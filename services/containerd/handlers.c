@@ -270,6 +270,18 @@ int on_pod_usage(void *userdata, Frame *frame)
         return r < 0 ? fold(r) : 0;
 }
 
+int on_launch_checked(void *userdata, Frame *frame)
+{
+        const LaunchChecked *event = frame->flat;
+        Containerd *containerd = userdata;
+        char id[ID_LENGTH + 1];
+
+        (void)str_copy(id, sizeof(id), event->id);
+        Container *container = container_table_find(&containerd->containers, id);
+        int r = container ? create_on_checked(container) : 0;
+        return r < 0 ? fold(r) : 0;
+}
+
 int on_log_failed(void *userdata, Frame *frame)
 {
         const Bulkhead__ContainerdLogd__LogFailed *event =

@@ -130,6 +130,7 @@ int main(int argc, char **argv)
         static const ChannelHandler gatewayd[] = {EDGE_GATEWAYD_CONTAINERD_HANDLERS_B};
         static const ChannelHandler streamd[] = {EDGE_STREAMD_CONTAINERD_HANDLERS_B};
         static const ChannelHandler sandboxd[] = {EDGE_CONTAINERD_SANDBOXD_HANDLERS_A};
+        static const ChannelHandler launch[] = {EDGE_CONTAINERD_LAUNCH_HANDLERS_A};
         static const ChannelHandler logd[] = {EDGE_CONTAINERD_LOGD_HANDLERS_A};
         static const ServiceEdge edges[] = {
                 {.edge = EDGE_GATEWAYD_CONTAINERD, .handlers = gatewayd, .on_cancelled = containerd_on_cancelled,
@@ -139,7 +140,7 @@ int main(int argc, char **argv)
                 {.edge = EDGE_CONTAINERD_SANDBOXD, .handlers = sandboxd, .on_cancelled = containerd_on_pod_cancelled},
                 {.edge = EDGE_CONTAINERD_IMAGED},
                 {.edge = EDGE_CONTAINERD_SETUP},
-                {.edge = EDGE_CONTAINERD_LAUNCH},
+                {.edge = EDGE_CONTAINERD_LAUNCH, .handlers = launch},
                 {.edge = EDGE_CONTAINERD_LOGD, .handlers = logd, .on_changed = containerd_on_logd},
         };
         static const ServiceSpec spec = {

@@ -47,7 +47,7 @@ static int pod_end_begin(const PodEnd *end, Container *container)
 {
         int r = 0;
 
-        if (container->create)
+        if (container->create && create_is_open(container->create))
                 create_cancel(container->create, GRPC_STATUS_ABORTED, "the pod is ending");
         else if (end->remove || container->state == CONTAINER_STATE_CREATING || container->state == CONTAINER_STATE_UNKNOWN)
                 /* One whose row cannot be read may run, and cannot be stopped but by taking it away. */

@@ -312,8 +312,8 @@ static int recover_container(Container *container, bool is_new_boot)
                 r = 0;
         else if (is_new_boot)
                 r = recover_rebooted(container);
-        else if (container->state == CONTAINER_STATE_STARTING && container->pid == 0)
-                r = exit_see_start_error(container, container->message ? container->message : "it had no process");
+        else if (container->state == CONTAINER_STATE_STARTING && container->pid == 0 && container->message)
+                r = exit_see_start_error(container, container->message);
         else if (container_is_unstartable(container))
                 container->log_is_lost = true;
         else if (container->state != CONTAINER_STATE_EXITED)

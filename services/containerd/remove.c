@@ -64,6 +64,8 @@ static const Step *remove_stop(Operation *operation)
         bool has_process = container->state == CONTAINER_STATE_STARTING || container->state == CONTAINER_STATE_RUNNING ||
                            container->exit_seen;
 
+        if (container->create) /* remove_on_made() */
+                return STEP_WAIT;
         if (!has_process || container->has_ended)
                 return operation->step + 1;
         int r = stop_request(container, REPLY_TO_NULL, 0);
@@ -343,6 +345,16 @@ int remove_undo(Container *container, RemoveFrom from, Waiters *waiters, const F
         remove->create_failure = *failure;
         *waiters = (Waiters){0};
         r = operation_run(&remove->operation, remove_first(from));
+        return r < 0 ? fold(r) : 0;
+}
+
+int remove_on_made(Container *container)
+{
+        Remove *remove = container->remove;
+
+        if (!remove || remove->operation.step != &remove_steps[REMOVE_STOP])
+                return 0;
+        int r = operation_run(&remove->operation, &remove_steps[REMOVE_STOP]);
         return r < 0 ? fold(r) : 0;
 }
 

@@ -23,4 +23,6 @@ int remove_request(Container *container, ReplyTo to);
 int remove_undo(Container *container, RemoveFrom from, Waiters *waiters, const Failure *failure);
 /* The container has ended: a removal that waits for that goes on. 0 or -errno. */
 int remove_on_ended(Container *container);
+/* It is made, or will never be: a removal that waited for that goes on. 0 or -errno. */
+int remove_on_made(Container *container);
 Remove *remove_free(Remove *remove);

@@ -24,6 +24,8 @@ static const Step *start_launch(Operation *operation)
         const Container *container = start->container;
         LaunchContainer verb = {.runtime = container->runtime};
 
+        if (container_is_in_making(container))
+                return STEP_WAIT;
         if (container->pid == 0) {
                 (void)failure_set(&start->failure, GRPC_STATUS_UNKNOWN, "start container %s (\"%.80s\"): OCI runtime: %s",
                                   container->id, container->name, container->message ? container->message : "no process");
@@ -85,6 +87,16 @@ Start *start_free(Start *start)
 bool start_is_under_way(const Container *container)
 {
         return container->start && !container->start->is_over;
+}
+
+int start_on_made(Container *container)
+{
+        Start *start = container->start;
+
+        if (!start || start->is_over || !operation_is_idle(&start->operation))
+                return 0;
+        int r = operation_run(&start->operation, &start_steps[START_LAUNCH]);
+        return r < 0 ? fold(r) : 0;
 }
 
 int start_on_exited(Container *container)

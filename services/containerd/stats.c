@@ -136,7 +136,7 @@ static int stats_mend(Container *container)
         const Stats *stats = container->stats;
         bool has_files = stats && stats->files.fds[CGROUP_FILE_CPU_STAT] >= 0;
 
-        if (!stats_is_alive(container) || container->attach || (stats && stats->call) ||
+        if (!stats_is_alive(container) || container->attach || container->create || (stats && stats->call) ||
             (has_files && (stats->has_metrics || !container->containerd->wants_metrics || !stats_has_room(container, CGROUP_FILE_N))))
                 return 0;
         if (!has_files && stats && clock_monotonic_usec() < stats->opened_usec + STATS_OPEN_AGAIN_USEC)

@@ -28,9 +28,15 @@ static bool stop_is_due(const Container *container)
 /* One that was not started would not understand a signal; without a pidfd (its shim is lost) there is none. */
 static const Step *stop_signal(Operation *operation)
 {
-        const Container *container = container_of(operation, Stop, operation)->container;
+        Container *container = container_of(operation, Stop, operation)->container;
         SignalSend verb = {.signal = container->record.stop_signal};
 
+        if (container_is_in_making(container))
+                return STEP_WAIT;
+        if (container_is_unstartable(container)) { /* there is nothing to signal */
+                int r = exit_see_start_error(container, container->message);
+                return r < 0 ? operation_break(operation, fold(r)) : STEP_WAIT;
+        }
         if (stop_is_due(container) || container->state != CONTAINER_STATE_RUNNING || container->pidfd < 0)
                 return &stop_steps[STOP_KILL];
         (void)str_copy(verb.id, sizeof(verb.id), container->id);
@@ -137,6 +143,16 @@ int stop_again(Container *container)
         return r < 0 ? fold(r) : 0;
 }
 
+int stop_on_made(Container *container)
+{
+        Stop *stop = container->stop;
+
+        if (!stop || stop->operation.step != &stop_steps[STOP_SIGNAL] || !operation_is_idle(&stop->operation))
+                return 0;
+        int r = operation_run(&stop->operation, &stop_steps[STOP_SIGNAL]);
+        return r < 0 ? fold(r) : 0;
+}
+
 static uint64_t stop_deadline(int64_t timeout_sec)
 {
         int64_t sec = MIN2(MAX2(timeout_sec, INT64_C(0)), STOP_TIMEOUT_MAX_SEC);
@@ -179,9 +195,7 @@ int stop_request(Container *container, ReplyTo to, int64_t timeout_sec)
                 if (r == 0 && !is_new)
                         r = stop_shorten(container->stop);
         }
-        if (r == 0 && is_new && container_is_unstartable(container))
-                r = exit_see_start_error(container, container->message); /* there is nothing to signal */
-        else if (r == 0 && is_new)
+        if (r == 0 && is_new)
                 r = operation_run(&container->stop->operation, &stop_steps[STOP_SIGNAL]);
         return r < 0 ? fold(r) : 0;
 }

@@ -13,4 +13,6 @@ int stop_request(Container *container, ReplyTo to, int64_t timeout_sec);
 int stop_again(Container *container);
 /* The container has ended: those who wait are answered. 0 or -errno. */
 int stop_on_ended(Container *container);
+/* It is known what the runtime made of the container: a stop that waited for that goes on. 0 or -errno. */
+int stop_on_made(Container *container);
 Stop *stop_free(Stop *stop);

@@ -125,6 +125,120 @@ static void test_a_command_that_is_not_there(void)
         }
 }
 
+/* A container whose launch was checked, and whose runtime is still at it. */
+static void in_the_making(Peers *p)
+{
+        peers_init(p);
+        p->tells_checked = true;
+        p->silent_at = "launch_create";
+        peers_create(p, "web", "/bin/true", 'a');
+        peers_settle(p);
+        assert_eq_int(p->n_answers, 1);
+        assert_eq_int(p->outcome, 0);
+        assert_eq_int(only(p)->state, CONTAINER_STATE_CREATED);
+        assert_true(container_is_in_making(only(p)));
+        p->silent_at = "";
+        begin(p);
+}
+
+/* CreateContainer does not wait for the runtime; what comes next does. */
+static void test_what_waits_for_the_runtime(void)
+{
+        const struct {
+                const MessageRow *row;
+                const char *after;
+                ContainerState state;
+        } rows[] = {
+                {ASK(START_CONTAINER), "log_open usage_open launch_start ", CONTAINER_STATE_RUNNING},
+                {ASK(STOP_CONTAINER), "log_open usage_open cgroup_kill cgroup_kill cgroup_read log_close shim_quit launch_delete rootfs_remove lease_release ",
+                 CONTAINER_STATE_EXITED},
+                {ASK(REMOVE_CONTAINER), "log_open usage_open log_close launch_delete rootfs_remove writable_remove lease_release ", CONTAINER_STATE_N},
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+                Peers p;
+
+                in_the_making(&p);
+                p.exit_at_kill = true;
+                /* A retry gets the same one, at once. */
+                peers_create(&p, "web", "/bin/true", 'b');
+                peers_settle(&p);
+                assert_eq_int(p.n_answers, 1);
+                assert_eq_str(p.text, only(&p)->id);
+                peers_ask(&p, rows[i].row, 'a', 0);
+                peers_settle(&p);
+                assert_eq_int(p.n_answers, 1);
+                assert_eq_str(p.log, "");
+                assert_ok(peers_answer_create(&p, p.silent));
+                peers_settle(&p);
+                assert_eq_int(p.n_answers, 2);
+                assert_eq_int(p.outcome, 0);
+                assert_eq_str(p.log, rows[i].after);
+                if (rows[i].state == CONTAINER_STATE_N)
+                        assert_eq_int(p.containerd.containers.n, 0);
+                else
+                        assert_eq_int(only(&p)->state, rows[i].state);
+                peers_done(&p);
+        }
+}
+
+/* Whatever it is that fails then, it is told when the container is started. */
+static void test_a_runtime_that_fails_late(void)
+{
+        static const uint32_t codes[] = {GRPC_STATUS_UNKNOWN, GRPC_STATUS_INTERNAL};
+
+        for (size_t i = 0; i < ARRAY_SIZE(codes); i++) {
+                Peers p;
+
+                in_the_making(&p);
+                peers_ask(&p, ASK(START_CONTAINER), 'a', 0);
+                peers_settle(&p);
+                assert_ok(reply_fail(p.silent, codes[i], "it cannot"));
+                peers_settle(&p);
+                assert_eq_int(p.n_answers, 1);
+                assert_eq_int(p.outcome, CHANNEL_E_FAILED);
+                assert_true(strstr(p.text, "it cannot") != NULL);
+                assert_eq_int(only(&p)->state, CONTAINER_STATE_EXITED);
+                assert_eq_str(only(&p)->reason, "StartError");
+                assert_true(strstr(p.log, "launch_start") == NULL);
+                peers_done(&p);
+        }
+}
+
+/* launch is restarted meanwhile, or we are: whether the runtime made it is looked for; here it did not. */
+static void test_a_launch_that_is_lost(void)
+{
+        for (int ours = 0; ours < 2; ours++) {
+                Peers p;
+                int pair[2];
+
+                in_the_making(&p);
+                if (ours) {
+                        peers_close(&p);
+                        peers_open(&p);
+                } else {
+                        channel_disconnect(p.peers[3].theirs);
+                        peers_settle(&p);
+                        assert_ok(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair));
+                        assert_ok(channel_connect(p.peers[3].ours, pair[0], 2));
+                        assert_ok(channel_connect(p.peers[3].theirs, pair[1], 2));
+                }
+                peers_settle(&p);
+                assert_true(strstr(p.log, "launch_reconnect") && strstr(p.log, "launch_exit_record"));
+                assert_true(container_is_unstartable(only(&p)));
+                begin(&p);
+                peers_ask(&p, ASK(START_CONTAINER), 'a', 0);
+                peers_settle(&p);
+                assert_eq_int(p.outcome, CHANNEL_E_FAILED);
+                assert_eq_str(only(&p)->reason, "StartError");
+                assert_true(strstr(only(&p)->message, "restarted meanwhile") != NULL);
+                peers_ask(&p, ASK(REMOVE_CONTAINER), 'a', 0);
+                peers_settle(&p);
+                assert_eq_int(p.containerd.containers.n, 0);
+                peers_done(&p);
+        }
+}
+
 static void test_retries(void)
 {
         Peers p;
@@ -572,6 +686,9 @@ int main(void)
         TEST_RUN(test_create_in_order);
         TEST_RUN(test_create_is_undone);
         TEST_RUN(test_a_command_that_is_not_there);
+        TEST_RUN(test_what_waits_for_the_runtime);
+        TEST_RUN(test_a_runtime_that_fails_late);
+        TEST_RUN(test_a_launch_that_is_lost);
         TEST_RUN(test_retries);
         TEST_RUN(test_another_configuration);
         TEST_RUN(test_an_end);

@@ -62,6 +62,7 @@ struct Peers {
         bool knows_attachments; /* logd does, of stdout */
         const char *silent_at; /* the row that is not answered */
         ReplyTo silent;        /* where its answer would go */
+        bool tells_checked;    /* launch says so before it answers, or fails */
         bool exit_at_kill;     /* cgroup_kill ends the first process */
         char notices[1024];    /* what gatewayd was told: kind, id's first digit, number of statuses, each followed by a space */
         char log[4096];        /* the rows that were asked, each followed by a space */
@@ -228,6 +229,11 @@ static inline int peers_on_request(void *userdata, Frame *frame)
         if (row->kind != ROW_KIND_REQUEST)
                 return 0;
         peers_note(p, row->name);
+        if (row == ROW_CONTAINERD_LAUNCH_LAUNCH_CREATE && p->tells_checked) {
+                LaunchChecked checked = {0};
+                memcpy(checked.id, ((const LaunchCreate *)frame->flat)->permit.id, sizeof(checked.id));
+                assert_ok(channel_event_flat(peer->theirs, ROW_CONTAINERD_LAUNCH_LAUNCH_CHECKED, &checked, NULL, 0));
+        }
         if (str_equal(p->silent_at, row->name)) {
                 p->silent = to;
                 return 0;
@@ -305,6 +311,7 @@ static inline void peers_open(Peers *p)
         static const EdgeId edges[PEERS_N] = {EDGE_CONTAINERD_IMAGED, EDGE_CONTAINERD_SANDBOXD, EDGE_CONTAINERD_SETUP,
                                               EDGE_CONTAINERD_LAUNCH, EDGE_CONTAINERD_LOGD};
         static const ChannelHandler sandboxd[] = {EDGE_CONTAINERD_SANDBOXD_HANDLERS_A}, logd[] = {EDGE_CONTAINERD_LOGD_HANDLERS_A};
+        static const ChannelHandler launch[] = {EDGE_CONTAINERD_LAUNCH_HANDLERS_A};
         static const ChannelHandler gatewayd[] = {EDGE_GATEWAYD_CONTAINERD_HANDLERS_B};
         static ChannelHandler scripted[32], asking[32];
         Channel **const slots[PEERS_N] = {&p->containerd.imaged, &p->containerd.sandboxd, &p->containerd.setup, &p->containerd.launch,
@@ -320,7 +327,8 @@ static inline void peers_open(Peers *p)
                 *peer = (Peer){.peers = p, .edge = edges[i]};
                 const ChannelSpec ours = {.schema = edge_schema_get(edges[i]), .side = EDGE_SIDE_A,
                                           .handlers = edges[i] == EDGE_CONTAINERD_SANDBOXD ? sandboxd
-                                                      : edges[i] == EDGE_CONTAINERD_LOGD   ? logd : NULL,
+                                                      : edges[i] == EDGE_CONTAINERD_LOGD   ? logd
+                                                      : edges[i] == EDGE_CONTAINERD_LAUNCH ? launch : NULL,
                                           .userdata = &p->containerd};
                 const ChannelSpec theirs = {.schema = edge_schema_get(edges[i]), .side = EDGE_SIDE_B, .handlers = scripted,
                                             .userdata = peer};

@@ -2,6 +2,7 @@
 #include "tests/launch/box.h"
 
 #include "lib/fd.h"
+#include "lib/grpc-status.h"
 #include <poll.h>
 #include <sys/stat.h>
 
@@ -167,7 +168,12 @@ void box_create(Box *box)
         if (access(rootfs, F_OK) < 0)
                 assert_ok(stage_run("mkdir -p %s/containers/%s && cp -a %s %s && mount --bind %s %s", run, box->id,
                                     box->host->image, rootfs, rootfs, rootfs));
+        uint32_t n_events = box->host->hand->n_events;
         box_call(box, ROW_CONTAINERD_LAUNCH_LAUNCH_CREATE, spec, n_spec, request, n_request);
+        /* Whoever asked is answered at launch_checked: it comes only after the checks. */
+        bool is_refused = box->code == GRPC_STATUS_PERMISSION_DENIED || box->code == GRPC_STATUS_INVALID_ARGUMENT;
+        if (box->code == 0 || is_refused)
+                assert_eq_int(box->host->hand->n_events - n_events, box->code == 0 ? 1 : 0);
 }
 
 static LaunchContainer box_verb(const Box *box)

@@ -99,8 +99,14 @@ void stage_receive(StageHand *hand, const MessageRow *row, uint32_t request_id, 
         answer->frame = WIRE_FRAME_NULL;
         answer->code = 0;
         answer->text[0] = '\0';
-        assert_ok(wire_receive(hand->edge_fd, true, &answer->frame));
         const WireHeader *header = &answer->frame.header;
+        for (;;) {
+                assert_ok(wire_receive(hand->edge_fd, true, &answer->frame));
+                if (header->request_id != 0)
+                        break;
+                hand->n_events++;
+                wire_frame_done(&answer->frame);
+        }
         assert_eq_int(header->request_id, request_id);
         assert_true(header->flags & WIRE_FLAG_REPLY);
         if (header->flags & WIRE_FLAG_ERROR) {

@@ -14,6 +14,7 @@ typedef struct StageHand {
         int edge_fd;
         const EdgeSchema *schema;
         uint32_t last_request;
+        uint32_t n_events; /* that came before answers */
 } StageHand;
 
 /* What a verb answered. */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -112,22 +111,21 @@ static void launch_compose(const Launch *launch, const LaunchCreate *verb, bool 
 }
 
 /* One launch or update of an id at a time: two that pass their checks could write one document between them, which nobody checked.
- * Waits for the other, which may have answered already and be about to end. Held until the fd is closed. */
+ * Held until the fd is closed. */
 static int launch_lock(const Launch *launch, bool is_exec, const char *id, Verdict *verdict)
 {
-        char path[PLACE_PATH_MAX];
-        place_path(path, launch->common, is_exec ? PLACE_EXEC : PLACE_CONTAINER, id, "");
-        _cleanup_fd_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-        if (fd < 0) {
+        int fd = place_lock(launch->common, is_exec ? PLACE_EXEC : PLACE_CONTAINER, id);
+        if (fd < 0)
                 (void)verdict_set(verdict, GRPC_STATUS_FAILED_PRECONDITION, "%s: its root file system is not prepared: %s", id, strerror(errno));
-                return -1;
-        }
-        while (flock(fd, LOCK_EX) < 0)
-                if (errno != EINTR) {
-                        (void)verdict_set(verdict, GRPC_STATUS_INTERNAL, "%s: it cannot be locked: %s", id, strerror(errno));
-                        return -1;
-                }
-        return TAKE_FD(fd);
+        return fd;
+}
+
+/* Whoever asked for the container need not wait for the runtime. A brain that is gone hears of it by launch_reconnect. */
+static void launch_tell_checked(int edge_fd, const char *id)
+{
+        LaunchChecked checked = {0};
+        (void)str_copy(checked.id, sizeof(checked.id), id);
+        (void)hand_event(edge_fd, ROW_CONTAINERD_LAUNCH_LAUNCH_CHECKED, &checked, NULL, 0);
 }
 
 /* Asked for a container or for a process in one, with the sealed request and a typed spec. The confined child re-checks the seal and
@@ -169,6 +167,8 @@ static int launch_make(const Launch *launch, int edge_fd, HandRequest *request, 
                 if (r != 0 && is_exec)
                         place_undo_exec(launch->common, start.id);
         }
+        if (r == 0 && !is_exec)
+                launch_tell_checked(edge_fd, start.id);
         if (r == 0)
                 r = launch_shim(launch, &start, edge_fd, request, &verdict);
         return r == 0 ? 0 : launch_answer(edge_fd, request, r, &verdict, NULL);
@@ -276,6 +276,7 @@ static int on_launch_reconnect(void *context, int edge_fd, HandRequest *request)
         int r = launch_check(launch, verb->id, 0, &verdict);
         if (r != 0)
                 return launch_answer(edge_fd, request, r, &verdict, NULL);
+        place_wait_made(launch->common, launch->cgroup_fd, verb->id);
         LaunchReconnected reconnected = {.alive = place_socket(launch->common, verb->id, false, &fd) == 0};
         return hand_reply(edge_fd, request, &reconnected, &fd, fd >= 0 ? 1 : 0);
 }

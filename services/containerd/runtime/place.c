@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -87,8 +88,24 @@ static bool place_cgroup_is_populated(int cgroup_fd, const char *id)
         return fd >= 0 && read(fd, text, sizeof(text) - 1) > 0 && strstr(text, "populated 1");
 }
 
+int place_lock(const ConfigCommon *common, Place place, const char *id)
+{
+        char path[PLACE_PATH_MAX];
+        place_path(path, common, place, id, "");
+        _cleanup_fd_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+        while (fd >= 0 && flock(fd, LOCK_EX) < 0)
+                if (errno != EINTR)
+                        return -1;
+        return TAKE_FD(fd);
+}
+
 void place_wait_made(const ConfigCommon *common, int cgroup_fd, const char *id)
 {
+        char path[PLACE_PATH_MAX];
+        place_path(path, common, PLACE_CONTAINER, id, "");
+        _cleanup_fd_ int lock_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW); /* a launch holds its lock */
+        for (int i = 0; lock_fd >= 0 && i < PLACE_MADE_TRIES && flock(lock_fd, LOCK_SH | LOCK_NB) < 0; i++)
+                (void)usleep(PLACE_MADE_WAIT_USEC);
         for (int i = 0; i < PLACE_MADE_TRIES; i++) {
                 ExitRecord record = {0};
                 _cleanup_fd_ int fd = place_open_record(common, id, O_RDONLY);

@@ -28,7 +28,11 @@ int place_make_directories(const ConfigCommon *common);
 int place_make_cgroup(const ConfigContainerd *config, int *ret_fd);
 /* Ends what is left in the shim's cgroup, and removes it. 0, or -EBUSY if that does not end. */
 int place_remove_cgroup(int cgroup_fd, const char *id);
-/* While its shim is still at the runtime's create: half made, neither of them could be taken away. Not for ever. */
+/* The lock of its directory, waited for: a launch that has answered may be about to end. An fd of the caller's that holds it, or -1
+ * with errno. */
+int place_lock(const ConfigCommon *common, Place place, const char *id);
+/* While a launch of it is under way, or its shim still at the runtime's create: half made, it could neither be found nor be taken
+ * away. Not for ever. */
 void place_wait_made(const ConfigCommon *common, int cgroup_fd, const char *id);
 /* It was started before: by a launch that was killed before it could say so. */
 bool place_is_started(const ConfigCommon *common, const char *id);
