@@ -14,15 +14,12 @@
 #include "lib/error.h"
 #include "lib/log.h"
 #include "services/sandboxd/handlers.h"
-#include "services/sandboxd/metric.h"
+#include "services/sandboxd/stats.h"
 #include "services/usage-message.h"
 
 #define STATS_OPEN_TIMEOUT (30 * USEC_PER_SEC)
 #define STATS_OPEN_AGAIN (1 * USEC_PER_SEC) /* the cgroup may be made with the first container */
 #define STATS_FDS_MAX 3000 /* of the 4096 of our policy row */
-#define STATS_CONTAINERD_TIMEOUT (5 * USEC_PER_SEC)
-#define STATS_PAGE_CONTAINERS 48 /* of metrics, in one message: each has some 600 elements, of DECODE_ELEMENTS_MAX */
-#define STATS_METRICS_BYTES (32 * 1024 * 1024)
 #define STATS_DEFAULT_INTERFACE "eth0" /* what sandboxd-cni asks plugins for */
 
 struct PodStats {
@@ -103,8 +100,7 @@ int stats_begin(Pod *pod)
         return fold(stats_open(pod));
 }
 
-/* Which driver the node has is not told here, and need not be: with systemd's every parent is a slice. */
-static bool stats_is_slice(const Pod *pod)
+bool stats_is_slice(const Pod *pod)
 {
         return str_has_suffix(pod->permit.cgroup_parent, ".slice");
 }
@@ -115,8 +111,7 @@ static bool stats_has_cgroup(const Pod *pod)
         return cgroup_path_parent(path, stats_is_slice(pod), pod->permit.cgroup_parent);
 }
 
-/* What could not be opened is tried again: the hand was restarted, or the cgroup is made with the first container. */
-static int stats_mend(Pod *pod)
+int stats_mend(Pod *pod)
 {
         const PodStats *stats = pod->stats;
         if (pod->state != POD_STATE_READY)
@@ -145,7 +140,6 @@ typedef struct StatsItem {
         Runtime__V1__UInt64Value process_value;
 } StatsItem;
 
-typedef Bulkhead__ContainerdSandboxd__PodUsageResponse PodUsageResponse;
 
 static void stats_add(uint64_t *to, const Runtime__V1__UInt64Value *value)
 {
@@ -200,6 +194,13 @@ static void stats_fill_usage(Pod *pod, const PodUsageResponse *containers, Stats
         item->linux_stats.cpu = &item->message.cpu;
         item->linux_stats.memory = &item->message.memory;
         item->linux_stats.io = &item->message.io;
+}
+
+void stats_read_interfaces(const Pod *pod, UsageInterfaces *ret)
+{
+        ret->n = 0;
+        if (!pod_has_host_network(pod) && pod->stats)
+                usage_read_interfaces(pod->stats->net_dev_fd, ret);
 }
 
 static void stats_fill_network(const Pod *pod, StatsItem *item)
@@ -260,18 +261,7 @@ _Static_assert(sizeof(Runtime__V1__PodSandboxAttributes__LabelsEntry) == sizeof(
                        sizeof(Runtime__V1__PodSandboxAttributes__AnnotationsEntry) == sizeof(Runtime__V1__PodSandboxConfig__AnnotationsEntry),
                "entries of maps");
 
-/* A request that waits for what containerd tells of containers. */
-typedef struct StatsCall {
-        Sandboxd *sandboxd;
-        Frame *frame; /* owned, kept */
-        int (*answer)(struct StatsCall *call, const PodUsageResponse *containers);
-        const char **pod_ids; /* owned list of borrowed ids, of metrics: pods can go meanwhile, so these are in the arena below */
-        char (*ids)[ID_LENGTH + 1]; /* owned */
-        size_t n_ids;
-        bool more; /* metrics: pods behind the last of ids */
-} StatsCall;
-
-static StatsCall *stats_call_free(StatsCall *call)
+StatsCall *stats_call_free(StatsCall *call)
 {
         if (!call)
                 return NULL;
@@ -281,7 +271,6 @@ static StatsCall *stats_call_free(StatsCall *call)
         free(call);
         return NULL;
 }
-DEFINE_CLEANUP(StatsCall, stats_call_free)
 
 static int stats_call_on_answer(void *userdata, const Answer *answer)
 {
@@ -292,8 +281,7 @@ static int stats_call_on_answer(void *userdata, const Answer *answer)
         return fold(call->answer(call, container_of(answer->frame->message, PodUsageResponse, base)));
 }
 
-/* Takes the call in any case. */
-static int stats_call_begin(StatsCall *call, bool metrics)
+int stats_call_begin(StatsCall *call, bool metrics)
 {
         _cleanup_(stats_call_freep) StatsCall *owned = call;
         Bulkhead__ContainerdSandboxd__PodUsageRequest request = BULKHEAD__CONTAINERD_SANDBOXD__POD_USAGE_REQUEST__INIT;
@@ -315,8 +303,8 @@ static int stats_call_begin(StatsCall *call, bool metrics)
         return 0;
 }
 
-static int stats_call_new(StatsCall **ret, Sandboxd *sandboxd, Frame *frame, size_t n_ids,
-                          int (*answer)(StatsCall *call, const PodUsageResponse *containers))
+int stats_call_new(StatsCall **ret, Sandboxd *sandboxd, Frame *frame, size_t n_ids,
+                   int (*answer)(StatsCall *call, const PodUsageResponse *containers))
 {
         _cleanup_(stats_call_freep) StatsCall *call = calloc(1, sizeof(*call));
         if (!call)
@@ -418,167 +406,4 @@ int on_list_pod_sandbox_stats(void *userdata, Frame *frame)
                 }
         }
         return fold(stats_call_begin(call, false));
-}
-
-static int stats_on_announced(void *userdata, const Answer *answer)
-{
-        return 0; /* whoever asks for metrics is answered with what there is then */
-}
-
-/* Who asks which metrics there are will ask for them: containerd opens the files that only they need. */
-static int stats_announce(Sandboxd *sandboxd)
-{
-        Bulkhead__ContainerdSandboxd__PodUsageRequest request = BULKHEAD__CONTAINERD_SANDBOXD__POD_USAGE_REQUEST__INIT;
-        char *none = (char *)protobuf_c_empty_string;
-        request.metrics = true;
-        request.n_pod_ids = 1;
-        request.pod_ids = &none;
-        return fold(channel_call(sandboxd_containerd(sandboxd), ROW_CONTAINERD_SANDBOXD_POD_USAGE, &request.base, NULL, 0,
-                                 clock_monotonic_usec() + STATS_CONTAINERD_TIMEOUT, stats_on_announced, NULL, NULL));
-}
-
-int on_list_metric_descriptors(void *userdata, Frame *frame)
-{
-        DecodeArena arena;
-        Runtime__V1__ListMetricDescriptorsResponse response = RUNTIME__V1__LIST_METRIC_DESCRIPTORS_RESPONSE__INIT;
-        int r = stats_announce(userdata);
-        if (r < 0)
-                return fold(r);
-        decode_arena_init(&arena, STATS_METRICS_BYTES);
-        r = metric_descriptors(&arena, &response.descriptors, &response.n_descriptors)
-                        ? reply_send(frame_reply_to(frame), &response.base, NULL, 0)
-                        : error_origin(-ENOMEM);
-        decode_arena_done(&arena);
-        return r < 0 ? fold(r) : 0;
-}
-
-static char *stats_cgroup_text(DecodeArena *arena, const Pod *pod, const char *container_id)
-{
-        char *path = decode_arena_alloc(arena, CGROUP_PATH_MAX);
-        if (path && !(container_id ? cgroup_path_compose(path, stats_is_slice(pod), pod->permit.cgroup_parent, container_id)
-                                   : cgroup_path_parent(path, stats_is_slice(pod), pod->permit.cgroup_parent)))
-                path[0] = '\0';
-        return path;
-}
-
-static bool stats_fill_metrics(StatsCall *call, DecodeArena *arena, const Pod *pod, const PodUsageResponse *containers,
-                               Runtime__V1__PodSandboxMetrics *to)
-{
-        const Runtime__V1__PodSandboxMetadata *metadata = pod->request->config->metadata;
-        MetricList list = {.arena = arena};
-        MetricLabels labels = {.container = "POD", .id = stats_cgroup_text(arena, pod, NULL), .image = "", .name = pod->id,
-                               .namespace_ = metadata->namespace_, .pod = metadata->name};
-        UsageInterfaces interfaces = {0};
-        if (!pod_has_host_network(pod) && pod->stats)
-                usage_read_interfaces(pod->stats->net_dev_fd, &interfaces);
-        metric_add_interfaces(&list, &labels, &interfaces);
-        runtime__v1__pod_sandbox_metrics__init(to);
-        to->pod_sandbox_id = (char *)pod->id;
-        to->n_metrics = list.n;
-        to->metrics = list.items;
-        to->container_metrics = decode_arena_alloc(arena, (containers->n_containers + 1) * sizeof(void *));
-        bool fits = to->container_metrics && !list.is_full;
-        for (size_t i = 0; fits && i < containers->n_containers && to->n_container_metrics < STATS_PAGE_CONTAINERS; i++) {
-                const Bulkhead__ContainerdSandboxd__ContainerUsage *usage = containers->containers[i];
-                const Runtime__V1__ContainerAttributes *attributes = usage->stats ? usage->stats->attributes : NULL;
-                if (!str_equal(usage->pod_id, pod->id) || !usage->figures || !attributes || !attributes->metadata)
-                        continue;
-                Runtime__V1__ContainerMetrics *metrics = decode_arena_alloc(arena, sizeof(*metrics));
-                MetricList container_list = {.arena = arena};
-                labels.container = attributes->metadata->name;
-                labels.id = stats_cgroup_text(arena, pod, attributes->id);
-                labels.image = usage->figures->image;
-                labels.name = attributes->id;
-                metric_add_container(&container_list, &labels, service_config(call->sandboxd->service)->state_dir, usage);
-                fits = metrics && !container_list.is_full;
-                if (!fits)
-                        break;
-                runtime__v1__container_metrics__init(metrics);
-                metrics->container_id = attributes->id;
-                metrics->n_metrics = container_list.n;
-                metrics->metrics = container_list.items;
-                to->container_metrics[to->n_container_metrics++] = metrics;
-        }
-        return fits;
-}
-
-static int stats_answer_metrics(StatsCall *call, const PodUsageResponse *containers)
-{
-        Bulkhead__GatewaydSandboxd__PodMetricsResponse response = BULKHEAD__GATEWAYD_SANDBOXD__POD_METRICS_RESPONSE__INIT;
-        _cleanup_free_ Runtime__V1__PodSandboxMetrics *items = calloc(call->n_ids + 1, sizeof(*items));
-        _cleanup_free_ Runtime__V1__PodSandboxMetrics **rows = calloc(call->n_ids + 1, sizeof(*rows));
-        DecodeArena arena;
-        if (!items || !rows)
-                return error_origin(-ENOMEM);
-        decode_arena_init(&arena, STATS_METRICS_BYTES);
-        response.pod_metrics = rows;
-        if (call->more)
-                response.next = call->ids[call->n_ids - 1];
-        bool fits = true;
-        for (size_t i = 0; fits && i < call->n_ids; i++) {
-                const Pod *pod = pods_find(call->sandboxd, call->ids[i]);
-                if (!pod || pod->state != POD_STATE_READY)
-                        continue;
-                fits = stats_fill_metrics(call, &arena, pod, containers, &items[response.n_pod_metrics]);
-                rows[response.n_pod_metrics] = &items[response.n_pod_metrics];
-                response.n_pod_metrics++;
-        }
-        ReplyTo to = frame_reply_to(call->frame);
-        int r = fits ? reply_send(to, &response.base, NULL, 0)
-                     : reply_fail(to, GRPC_STATUS_RESOURCE_EXHAUSTED, "pod_metrics: the metrics of %zu pods need more than %d MiB", call->n_ids,
-                                  STATS_METRICS_BYTES >> 20);
-        decode_arena_done(&arena);
-        return r < 0 ? fold(r) : 0;
-}
-
-static int stats_compare(const void *a, const void *b)
-{
-        return strcmp((*(const Pod *const *)a)->id, (*(const Pod *const *)b)->id);
-}
-
-static size_t stats_n_leases(const Pod *pod)
-{
-        size_t n = 0;
-        list_for_each(i, &pod->leases)
-                n++;
-        return n;
-}
-
-int on_pod_metrics(void *userdata, Frame *frame)
-{
-        Sandboxd *sandboxd = userdata;
-        const Bulkhead__GatewaydSandboxd__PodMetricsRequest *request =
-                container_of(frame->message, Bulkhead__GatewaydSandboxd__PodMetricsRequest, base);
-        size_t n = 0, n_containers = 0;
-        list_for_each(i, &sandboxd->pods)
-                n++;
-        _cleanup_free_ Pod **pods = calloc(n + 1, sizeof(*pods));
-        if (!pods)
-                return error_origin(-ENOMEM);
-        n = 0;
-        list_for_each(i, &sandboxd->pods) {
-                Pod *pod = container_of(i, Pod, link);
-                if (pod->state == POD_STATE_READY && strcmp(pod->id, request->after) > 0)
-                        pods[n++] = pod;
-        }
-        qsort(pods, n, sizeof(*pods), stats_compare);
-        if (n == 0) {
-                Bulkhead__GatewaydSandboxd__PodMetricsResponse response = BULKHEAD__GATEWAYD_SANDBOXD__POD_METRICS_RESPONSE__INIT;
-                return fold(reply_send(frame_reply_to(frame), &response.base, NULL, 0));
-        }
-        StatsCall *call = NULL;
-        int r = stats_call_new(&call, sandboxd, frame, n, stats_answer_metrics);
-        for (size_t i = 0; r == 0 && i < n; i++) {
-                n_containers += 1 + stats_n_leases(pods[i]);
-                call->more = call->n_ids > 0 && n_containers > STATS_PAGE_CONTAINERS;
-                if (call->more)
-                        break;
-                r = stats_mend(pods[i]);
-                memcpy(call->ids[call->n_ids++], pods[i]->id, sizeof(pods[i]->id));
-        }
-        if (r < 0) {
-                (void)stats_call_free(call);
-                return fold(r);
-        }
-        return fold(stats_call_begin(call, true));
 }
