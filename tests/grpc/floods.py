@@ -10,6 +10,7 @@ from rawh2 import *
 from rawh2 import Connection
 
 N = 10000
+SLOW = (b"60000", "/test.Echo/Sleep")  # a request whose handler still has it when the next frame comes
 WAIT_SECONDS = 10
 
 
@@ -61,7 +62,7 @@ def flood_ping_ack(path):
 
 
 def flood_rapid_reset(path):
-    h = request_headers("/test.Echo/Sleep")
+    h = request_headers(SLOW[1])
     return flood(
         path, (frame(HEADERS, END_HEADERS, s, h) + frame(RST_STREAM, 0, s, b"\0\0\0\x08") for s in streams())
     )
@@ -71,13 +72,13 @@ def flood_rapid_reset_after_request(path):
     """The handler has the call when the reset comes."""
     return flood(
         path,
-        (call(s, b"60000", "/test.Echo/Sleep") + frame(RST_STREAM, 0, s, b"\0\0\0\x08") for s in streams()),
+        (call(s, *SLOW) + frame(RST_STREAM, 0, s, b"\0\0\0\x08") for s in streams()),
     )
 
 
 def flood_made_you_reset(path):
     """The server resets: a zero window increment is a stream error."""
-    return flood(path, (call(s, b"60000", "/test.Echo/Sleep") + window_update(s, 0) for s in streams()))
+    return flood(path, (call(s, *SLOW) + window_update(s, 0) for s in streams()))
 
 
 def flood_continuation(path):
@@ -334,7 +335,7 @@ def control_cancelled(path):
     todo = streams(500)
     for i in range(0, 500, 100):
         for s in todo[i : i + 100]:
-            c.send(call(s, b"60000", "/test.Echo/Sleep"))
+            c.send(call(s, *SLOW))
         for s in todo[i : i + 100]:
             c.send(frame(RST_STREAM, 0, s, b"\0\0\0\x08"))
     c.send(call(2001, b"still here"))
