@@ -67,7 +67,8 @@ static void unit_confined(ProcessId p, const PolicyRow *row)
         printf("\nAmbientCapabilities=\n");
         if (row->user == POLICY_USER_OWN)
                 printf("DevicePolicy=closed\n");
-        if (row->namespaces & CLONE_NEWNET && p != PROCESS_STREAMD)
+        /* linkd makes the listener for streams where no socket unit does, and its sockets are its cgroup's wherever they are. */
+        if (row->namespaces & CLONE_NEWNET && p != PROCESS_STREAMD && p != PROCESS_LINKD)
                 printf("IPAddressDeny=any\n");
         if (p == PROCESS_SANDBOXD_SETUP)
                 printf("# The init of a pod that shares its process namespace is a fork of this one, and outlives it.\n"
@@ -96,6 +97,8 @@ int print_unit(const char *name)
         } else {
                 printf("# All stop before linkd starts: started as a whole, it reads the configuration anew.\nBefore=bulkhead-linkd.service\n");
         }
+        if (p == PROCESS_STREAMD)
+                printf("# Restarted as a whole: the port is free only when this one has stopped, too.\nAfter=bulkhead-stream.socket\n");
         if (p == PROCESS_CONTAINERD_LAUNCH)
                 printf("Wants=bulkhead-shims.service\nAfter=bulkhead-shims.service\n");
         printf("StartLimitIntervalSec=0\n\n[Service]\n");
