@@ -226,7 +226,7 @@ static int forward_permit(Forward *forward, const ProtobufCMessage *message)
 
 int forward_call(Gatewayd *gatewayd, const Method *method, GrpcCall *call)
 {
-        return fold(forward_call_then(gatewayd, method, call, method->answered));
+        return fold(forward_call_then(gatewayd, method, call, NULL));
 }
 
 int forward_call_then(Gatewayd *gatewayd, const Method *method, GrpcCall *call, MethodAnswered answered)

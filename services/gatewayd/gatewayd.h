@@ -38,7 +38,6 @@ struct Method {
         DeadlineClass deadline;
         uint32_t verb; /* PermitVerb: the call carries a new id and a permit; else 0 */
         MethodLocal local;
-        MethodAnswered answered; /* NULL: the brain's answer is the call's */
         const char *list;        /* of a Stream* method: the path of the list method that it streams */
 };
 
@@ -78,5 +77,5 @@ int stream_list(Gatewayd *gatewayd, GrpcCall *call);
 /* Streams a packed list of objects; bytes are copied. */
 int stream_bytes(GrpcCall *call, const void *bytes, size_t n);
 
-/* pod-status.c: a MethodAnswered for PodSandboxStatus. */
-int pod_status_on_answer(Gatewayd *gatewayd, GrpcCall *call, Frame *frame);
+/* pod-status.c: a MethodLocal for PodSandboxStatus. */
+int pod_status_get(Gatewayd *gatewayd, GrpcCall *call);

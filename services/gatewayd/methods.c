@@ -30,7 +30,7 @@ static const Method method_rows[] = {
         TO(RUNTIME, RemovePodSandbox, runtime__v1__remove_pod_sandbox_request, SANDBOXD, REMOVE_POD_SANDBOX, CLIENT, 0),
         {.grpc = {.path = RUNTIME "PodSandboxStatus"}, .request = &runtime__v1__pod_sandbox_status_request__descriptor,
          .edge = EDGE_GATEWAYD_SANDBOXD, .row = ROW_GATEWAYD_SANDBOXD_POD_SANDBOX_STATUS, .deadline = DEADLINE_READ,
-         .answered = pod_status_on_answer},
+         .local = pod_status_get},
         TO(RUNTIME, ListPodSandbox, runtime__v1__list_pod_sandbox_request, SANDBOXD, LIST_POD_SANDBOX, READ, 0),
         TO(RUNTIME, UpdatePodSandboxResources, runtime__v1__update_pod_sandbox_resources_request, SANDBOXD, UPDATE_POD_SANDBOX_RESOURCES,
            CHANGE, 0),
