@@ -47,7 +47,12 @@ const char *table_age(char to[32], int64_t nsec);
 const char *table_bytes(char to[32], uint64_t bytes);
 
 /* stream.c: speaks what the URL of an exec or attach serves, with our standard streams, until it ends. The exit code. */
-int stream_run(const char *url, bool has_stdin, bool tty);
+typedef struct StreamOptions {
+        bool has_stdin, tty;
+        const char *tls_ca;          /* of a URL with https: a file with the CAs that count, or with the certificate itself; NULL: the system's */
+        const char *tls_server_name; /* what the certificate is made for; NULL: the address in the URL */
+} StreamOptions;
+int stream_run(const char *url, const StreamOptions *options);
 
 /* The commands, by file. */
 int pods_list(Cli *cli, int argc, char **argv);

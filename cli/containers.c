@@ -100,17 +100,23 @@ int containers_remove(Cli *cli, int argc, char **argv)
         return code;
 }
 
-/* "-i", "-t", "-it", "-ti"; false for anything else. */
-static bool containers_stream_option(const char *word, bool *has_stdin, bool *tty)
+/* "-i", "-t", "-it", "-ti", and what verifies a server; moves *i to the last word of it. False for anything else. */
+static bool containers_stream_option(int argc, char **argv, int *i, StreamOptions *options)
 {
+        const char *word = argv[*i];
+
+        if (*i + 1 < argc && (str_equal(word, "--tls-ca") || str_equal(word, "--tls-server-name"))) {
+                *(str_equal(word, "--tls-ca") ? &options->tls_ca : &options->tls_server_name) = argv[++*i];
+                return true;
+        }
         if (word[0] != '-' || word[1] == '\0' || strspn(word + 1, "it") != strlen(word + 1))
                 return false;
-        *has_stdin |= strchr(word, 'i') != NULL;
-        *tty |= strchr(word, 't') != NULL;
+        options->has_stdin |= strchr(word, 'i') != NULL;
+        options->tty |= strchr(word, 't') != NULL;
         return true;
 }
 
-static int containers_exec_stream(Cli *cli, const char *id, char **cmd, size_t n_cmd, bool has_stdin, bool tty)
+static int containers_exec_stream(Cli *cli, const char *id, char **cmd, size_t n_cmd, const StreamOptions *options)
 {
         Runtime__V1__ExecRequest request = RUNTIME__V1__EXEC_REQUEST__INIT;
         ProtobufCMessage *message;
@@ -118,13 +124,13 @@ static int containers_exec_stream(Cli *cli, const char *id, char **cmd, size_t n
         request.container_id = (char *)(uintptr_t)id;
         request.cmd = cmd;
         request.n_cmd = n_cmd;
-        request.stdin = has_stdin;
-        request.tty = tty;
+        request.stdin = options->has_stdin;
+        request.tty = options->tty;
         request.stdout = true;
-        request.stderr = !tty;
+        request.stderr = !options->tty;
         if (!cli_call(cli, CLI_RUNTIME("Exec"), &request.base, &runtime__v1__exec_response__descriptor, CLI_TIMEOUT, &message))
                 return 1;
-        return stream_run(container_of(message, Runtime__V1__ExecResponse, base)->url, has_stdin, tty);
+        return stream_run(container_of(message, Runtime__V1__ExecResponse, base)->url, options);
 }
 
 static int containers_exec_sync(Cli *cli, const char *id, char **cmd, size_t n_cmd, uint64_t timeout)
@@ -149,10 +155,10 @@ static int containers_exec_sync(Cli *cli, const char *id, char **cmd, size_t n_c
 int containers_exec(Cli *cli, int argc, char **argv)
 {
         uint64_t timeout = 0;
-        bool has_stdin = false, tty = false;
+        StreamOptions options = {0};
         int i = 1;
         for (; i < argc && argv[i][0] == '-'; i++) {
-                if (str_equal(argv[i], "-s") || containers_stream_option(argv[i], &has_stdin, &tty))
+                if (str_equal(argv[i], "-s") || containers_stream_option(argc, argv, &i, &options))
                         continue;
                 if (!str_equal(argv[i], "--timeout") || i + 1 >= argc || !u64_parse(argv[++i], 86400, &timeout))
                         return 2;
@@ -162,32 +168,33 @@ int containers_exec(Cli *cli, int argc, char **argv)
         const char *id = argv[i++];
         if (i < argc && str_equal(argv[i], "--"))
                 i++;
-        if (i >= argc || (timeout > 0 && (has_stdin || tty)))
+        bool is_stream = options.has_stdin || options.tty;
+        if (i >= argc || (timeout > 0 && is_stream) || (!is_stream && (options.tls_ca || options.tls_server_name)))
                 return 2;
         size_t n_cmd = (size_t)(argc - i);
-        return has_stdin || tty ? containers_exec_stream(cli, id, argv + i, n_cmd, has_stdin, tty)
-                                : containers_exec_sync(cli, id, argv + i, n_cmd, timeout);
+        return is_stream ? containers_exec_stream(cli, id, argv + i, n_cmd, &options)
+                         : containers_exec_sync(cli, id, argv + i, n_cmd, timeout);
 }
 
 int containers_attach(Cli *cli, int argc, char **argv)
 {
         Runtime__V1__AttachRequest request = RUNTIME__V1__ATTACH_REQUEST__INIT;
         ProtobufCMessage *message;
-        bool has_stdin = false, tty = false;
+        StreamOptions options = {0};
         int i = 1;
 
-        while (i < argc && containers_stream_option(argv[i], &has_stdin, &tty))
+        while (i < argc && containers_stream_option(argc, argv, &i, &options))
                 i++;
         if (i + 1 != argc)
                 return 2;
         request.container_id = argv[i];
-        request.stdin = has_stdin;
-        request.tty = tty;
+        request.stdin = options.has_stdin;
+        request.tty = options.tty;
         request.stdout = true;
-        request.stderr = !tty;
+        request.stderr = !options.tty;
         if (!cli_call(cli, CLI_RUNTIME("Attach"), &request.base, &runtime__v1__attach_response__descriptor, CLI_TIMEOUT, &message))
                 return 1;
-        return stream_run(container_of(message, Runtime__V1__AttachResponse, base)->url, has_stdin, tty);
+        return stream_run(container_of(message, Runtime__V1__AttachResponse, base)->url, &options);
 }
 
 /* Where the last n lines of the text begin. */

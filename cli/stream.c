@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <termios.h>
 
+#include "cli/stream-tls.h"
 #include "lib/fd.h"
 #include "lib/strings.h"
 
@@ -36,6 +37,7 @@ typedef struct StreamBuffer {
 
 typedef struct Stream {
         int fd;        /* owned; the connection */
+        StreamTls *tls; /* owned; NULL: it is spoken as it is */
         int signal_fd; /* owned; SIGWINCH, with a terminal */
         bool has_stdin, tty;
         StreamBuffer in, out, status;
@@ -63,11 +65,22 @@ static void stream_drop(StreamBuffer *buffer, size_t n)
 
 static void stream_done(Stream *stream)
 {
+        stream->tls = stream_tls_free(stream->tls);
         stream->fd = fd_close(stream->fd);
         stream->signal_fd = fd_close(stream->signal_fd);
         free(stream->in.bytes);
         free(stream->out.bytes);
         free(stream->status.bytes);
+}
+
+static ssize_t stream_receive(Stream *stream, void *bytes, size_t n)
+{
+        return stream->tls ? stream_tls_receive(stream->tls, bytes, n) : recv(stream->fd, bytes, n, 0);
+}
+
+static ssize_t stream_transmit(Stream *stream, const void *bytes, size_t n)
+{
+        return stream->tls ? stream_tls_send(stream->tls, bytes, n) : send(stream->fd, bytes, n, MSG_NOSIGNAL);
 }
 
 /* One masked frame into the queue. channel < 0: a control frame, which has none. */
@@ -174,11 +187,12 @@ static bool stream_take_frames(Stream *stream)
         return true;
 }
 
-static bool stream_read(Stream *stream)
+static bool stream_read_once(Stream *stream, bool *ret_more)
 {
         if (!stream_reserve(&stream->in, 2 * STREAM_PIECE))
                 return false;
-        ssize_t n = recv(stream->fd, stream->in.bytes + stream->in.n, stream->in.n_allocated - stream->in.n, 0);
+        ssize_t n = stream_receive(stream, stream->in.bytes + stream->in.n, stream->in.n_allocated - stream->in.n);
+        *ret_more = n > 0;
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
                 return true;
         if (n <= 0) {
@@ -189,9 +203,20 @@ static bool stream_read(Stream *stream)
         return stream_take_frames(stream);
 }
 
+/* Of a record of TLS all is taken, for the socket tells of it once. */
+static bool stream_read(Stream *stream)
+{
+        bool goes_on, more;
+
+        do
+                goes_on = stream_read_once(stream, &more);
+        while (goes_on && more && stream->tls && !stream->is_closed);
+        return goes_on;
+}
+
 static bool stream_write(Stream *stream)
 {
-        ssize_t n = send(stream->fd, stream->out.bytes, stream->out.n, MSG_NOSIGNAL);
+        ssize_t n = stream_transmit(stream, stream->out.bytes, stream->out.n);
 
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
                 return true;
@@ -224,6 +249,8 @@ static bool stream_loop(Stream *stream)
 
         if (goes_on)
                 goes_on = stream_take_frames(stream); /* what came with the head */
+        if (goes_on && stream->tls && !stream->is_closed)
+                goes_on = stream_read(stream);
         while (goes_on && !stream->is_closed) {
                 bool reads_stdin = stream->has_stdin && stream->out.n < 2 * STREAM_PIECE;
                 struct pollfd fds[] = {
@@ -246,8 +273,8 @@ static bool stream_loop(Stream *stream)
         return goes_on;
 }
 
-/* "http://HOST:PORT/PATH", with brackets around an IPv6 address. ret_path points into the URL. */
-static bool stream_connect(const char *url, int *ret_fd, const char **ret_path)
+/* "http://HOST:PORT/PATH" or https, with brackets around an IPv6 address. ret_path points into the URL. */
+static bool stream_connect(Stream *stream, const char *url, const StreamOptions *options, const char **ret_path)
 {
         union {
                 struct sockaddr any;
@@ -258,9 +285,10 @@ static bool stream_connect(const char *url, int *ret_fd, const char **ret_path)
         uint64_t number = 0;
         char host[256];
 
-        if (!str_has_prefix(url, "http://"))
-                return cli_fail("%s: only streams over http are spoken here; use crictl", url), false;
-        const char *authority = url + strlen("http://"), *path = strchr(authority, '/');
+        bool is_tls = str_has_prefix(url, "https://");
+        if (!is_tls && !str_has_prefix(url, "http://"))
+                return cli_fail("%s: only streams over http and https are spoken here; use crictl", url), false;
+        const char *authority = strstr(url, "://") + 3, *path = strchr(authority, '/');
         if (!path || (size_t)(path - authority) >= sizeof(host))
                 return cli_fail("%s: not a stream's URL", url), false;
         memcpy(host, authority, (size_t)(path - authority));
@@ -282,14 +310,24 @@ static bool stream_connect(const char *url, int *ret_fd, const char **ret_path)
                 address.v6.sin6_port = htons((uint16_t)number);
         else
                 address.v4.sin_port = htons((uint16_t)number);
-        int fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (fd < 0 || connect(fd, &address.any, size) < 0)
-                (void)cli_fail("%s: cannot be connected: %s; is the runtime on another machine or network?", url, strerror(errno));
-        else
-                *ret_fd = TAKE_FD(fd);
-        (void)fd_close(fd);
+        stream->fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (stream->fd < 0 || connect(stream->fd, &address.any, size) < 0)
+                return cli_fail("%s: cannot be connected: %s; is the runtime on another machine or network?", url, strerror(errno)), false;
         *ret_path = path;
-        return *ret_fd >= 0;
+        stream->tls = is_tls ? stream_tls_new(stream->fd, name, options) : NULL;
+        return !is_tls || stream->tls;
+}
+
+static bool stream_transmit_all(Stream *stream, const char *bytes, size_t n)
+{
+        while (n > 0) {
+                ssize_t sent = stream_transmit(stream, bytes, n);
+                if (sent <= 0 && !(sent < 0 && errno == EINTR))
+                        return false;
+                bytes += sent > 0 ? sent : 0;
+                n -= sent > 0 ? (size_t)sent : 0;
+        }
+        return true;
 }
 
 /* The upgrade; what comes after the answer's head stays in stream->in. */
@@ -305,12 +343,12 @@ static bool stream_upgrade(Stream *stream, const char *url, const char *path)
                          "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
                          "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\nSec-WebSocket-Protocol: " STREAM_PROTOCOL "\r\n\r\n",
                          path, key_text);
-        if (n < 0 || (size_t)n >= sizeof(head) || fd_write_full(stream->fd, head, (size_t)n) < 0)
+        if (n < 0 || (size_t)n >= sizeof(head) || !stream_transmit_all(stream, head, (size_t)n))
                 return cli_fail("%s: the request cannot be sent", url), false;
         while (!end) {
                 if (stream->in.n >= STREAM_HEAD_MAX || !stream_reserve(&stream->in, STREAM_HEAD_MAX))
                         return cli_fail("%s: its answer is no answer", url), false;
-                ssize_t got = recv(stream->fd, stream->in.bytes + stream->in.n, STREAM_HEAD_MAX - stream->in.n, 0);
+                ssize_t got = stream_receive(stream, stream->in.bytes + stream->in.n, STREAM_HEAD_MAX - stream->in.n);
                 if (got <= 0 && !(got < 0 && errno == EINTR))
                         return cli_fail("%s: the connection ended without an answer", url), false;
                 stream->in.n += got > 0 ? (size_t)got : 0;
@@ -363,14 +401,14 @@ static bool stream_enter_terminal(Stream *stream, struct termios *ret_before)
         return tcsetattr(STDIN_FILENO, TCSADRAIN, &raw) == 0;
 }
 
-int stream_run(const char *url, bool has_stdin, bool tty)
+int stream_run(const char *url, const StreamOptions *options)
 {
-        Stream stream = {.fd = -1, .signal_fd = -1, .has_stdin = has_stdin, .tty = tty && isatty(STDIN_FILENO)};
+        Stream stream = {.fd = -1, .signal_fd = -1, .has_stdin = options->has_stdin, .tty = options->tty && isatty(STDIN_FILENO)};
         struct termios before;
         const char *path = NULL;
         int code = 1;
 
-        if (sodium_init() >= 0 && stream_connect(url, &stream.fd, &path) && stream_upgrade(&stream, url, path)) {
+        if (sodium_init() >= 0 && stream_connect(&stream, url, options, &path) && stream_upgrade(&stream, url, path)) {
                 bool is_raw = stream.tty && stream_enter_terminal(&stream, &before);
                 bool is_whole = stream_loop(&stream);
                 if (is_raw)
