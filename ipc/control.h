@@ -35,7 +35,7 @@ typedef enum ControlType {
         CONTROL_START_FILE,      /* a configuration file, opened for reading; in the order of merging */
         CONTROL_START_FILES_END, /* all files are there: (re)load */
         CONTROL_START_CHILD,     /* row, pid, incarnation and linkd's end of its channel */
-        CONTROL_START_KEPT,      /* what linkd gave to keep, after it was restarted */
+        CONTROL_START_KEPT,      /* what linkd gave to keep, after it was restarted; before files of a reload: what was opened anew */
         CONTROL_START_READY,     /* all of that has been said */
 
         /* linkd -> linkd-start */
@@ -118,6 +118,7 @@ typedef struct ControlKept {
 
 typedef struct ControlPlan {
         char libexec_dir[CONFIG_PATH_MAX];
+        char runtime_dir[CONFIG_PATH_MAX]; /* root's notes are in it */
         char cgroup_dir[CONFIG_PATH_MAX];  /* the daemons' cgroup (v2), "" for none */
         char shims_dir[CONFIG_PATH_MAX];   /* the shims', removed with it at the end if it is empty */
         char socket_path[CONFIG_PATH_MAX]; /* removed at the end */

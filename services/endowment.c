@@ -75,8 +75,12 @@ static int endowment_take_key(Endowment *endowment, const ControlFrame *frame)
 static int endowment_take_named(Endowment *endowment, ControlFrame *frame)
 {
         for (size_t i = 0; i < endowment->n_fds; i++)
-                if (str_equal(endowment->fds[i].name, frame->named_fd.name))
-                        return 0; /* a restarted linkd says it again; ours is as good */
+                if (str_equal(endowment->fds[i].name, frame->named_fd.name)) {
+                        /* A reload opened it anew; or a restarted linkd says it again, which is as good. */
+                        (void)fd_close(endowment->fds[i].fd);
+                        endowment->fds[i].fd = TAKE_FD(frame->fd);
+                        return 0;
+                }
         if (endowment->n_fds == ENDOWMENT_FDS_MAX)
                 return error_origin(-E2BIG);
 

@@ -9,6 +9,7 @@
 #include "policy/directories.h"
 #include "policy/policy.h"
 #include "services/linkd/linkd.h"
+#include "services/linkd/tls-files.h"
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <sodium.h>
@@ -244,11 +245,16 @@ static int acquire_tls_file(Linkd *linkd, const char *name, const char *key, con
 
 static int acquire_tls(Linkd *linkd, const LinkdConfig *config)
 {
-        if (!config->streamd.tls)
-                return 0;
-        int r = acquire_tls_file(linkd, "tls-cert", "stream.tls_cert_file", config->stream_cert_file);
-        if (r == 0)
-                r = acquire_tls_file(linkd, "tls-key", "stream.tls_key_file", config->stream_key_file);
+        char directory[CONFIG_PATH_MAX];
+
+        (void)str_copy(directory, sizeof(directory), config->common.runtime_dir);
+        if (linkd->systemd)
+                linkd_systemd_notes(directory);
+        int r = tls_files_note(directory, config->stream_cert_file, config->stream_key_file);
+        if (r == 0 && config->streamd.tls)
+                r = acquire_tls_file(linkd, TLS_FILES_CERTIFICATE, "stream.tls_cert_file", config->stream_cert_file);
+        if (r == 0 && config->streamd.tls)
+                r = acquire_tls_file(linkd, TLS_FILES_KEY, "stream.tls_key_file", config->stream_key_file);
         return r ? fold(r) : 0;
 }
 
@@ -325,6 +331,12 @@ int linkd_acquire(Linkd *linkd, LinkdConfig *config)
 
 int linkd_keep(Linkd *linkd, const char *name, int fd)
 {
+        for (size_t i = 0; i < linkd->n_kept; i++)
+                if (str_equal(linkd->kept[i].name, name)) {
+                        (void)fd_close(linkd->kept[i].fd);
+                        linkd->kept[i].fd = fd;
+                        return 0;
+                }
         if (linkd->n_kept == LINKD_KEPT_MAX) {
                 (void)close(fd);
                 return error_origin(-E2BIG);

@@ -118,6 +118,7 @@ void linkd_reload(Linkd *linkd)
                 log_set_level(linkd->memory->in_force.common.log_level);
                 if (n_applied > 0)
                         linkd_configure_all(linkd);
+                linkd_renew_tls(linkd);
         }
         free(next);
 }

@@ -100,6 +100,7 @@ static int linkd_found(Linkd *linkd, ControlPlan *plan)
                 return CONFIG_E_INVALID;
         }
         (void)str_copy(plan->libexec_dir, sizeof(plan->libexec_dir), memory->in_force.common.libexec_dir);
+        (void)str_copy(plan->runtime_dir, sizeof(plan->runtime_dir), memory->in_force.common.runtime_dir);
         (void)str_copy(plan->socket_path, sizeof(plan->socket_path), memory->in_force.socket_path);
         if (!linkd->systemd)
                 linkd_make_cgroup(&memory->in_force, plan);

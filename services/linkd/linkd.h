@@ -124,7 +124,7 @@ int linkd_probe_group(const LinkdConfig *config, uint32_t *ret);
 
 /* acquire.c: directories, lock, keys, listeners, CA bundle; as root, before confinement. Says in the log what is wrong. */
 int linkd_acquire(Linkd *linkd, LinkdConfig *config);
-int linkd_keep(Linkd *linkd, const char *name, int fd); /* takes the fd */
+int linkd_keep(Linkd *linkd, const char *name, int fd); /* takes the fd; in the place of one of that name */
 int linkd_kept(const Linkd *linkd, const char *name);   /* borrowed, -1 */
 
 /* wiring.c */
@@ -133,6 +133,8 @@ int linkd_daemon_up(Linkd *linkd, const ControlChild *child, int fd); /* takes t
 void linkd_daemon_look(Linkd *linkd, ProcessId process);
 /* Sends the configuration in force again, to daemons that have it already too. */
 void linkd_configure_all(Linkd *linkd);
+/* streamd gets the certificate and the key that are kept, if there are any. */
+void linkd_renew_tls(Linkd *linkd);
 void linkd_stop_all(Linkd *linkd);
 void linkd_rewire(Linkd *linkd);
 int linkd_send_start(Linkd *linkd, ControlType type, const void *body, int fd);
@@ -146,6 +148,8 @@ bool linkd_systemd_is_parent(void);
 int linkd_systemd_begin(Linkd *linkd);
 /* Confined: has everything stored that must outlive us (first), takes up the channels that are there, lets processes connect. */
 int linkd_systemd_serve(Linkd *linkd, bool first);
+/* The directory of root's notes, which the reload of the unit finds by its environment. */
+void linkd_systemd_notes(char to[static CONFIG_PATH_MAX]);
 int linkd_systemd_tell(Linkd *linkd, bool ready);
 /* Has a process killed that does not end by itself when its channel is shut. */
 void linkd_systemd_kill(Linkd *linkd, ProcessId process);

@@ -11,6 +11,7 @@
 #include "lib/strings.h"
 #include "services/linkd/config-files.h"
 #include "services/linkd/linkd.h"
+#include "services/linkd/tls-files.h"
 #include <event2/event.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -149,8 +150,8 @@ static int systemd_take_fd(Linkd *linkd, const char *name, int fd)
                 (void)linkd_memory_map(linkd, fd); /* that of a build with a smaller one is as if there were none */
         else if (str_equal(name, SYSTEMD_DOOR))
                 r = systemd_take_door(linkd, TAKE_FD(owned));
-        else if (str_equal(name, "cri") || str_equal(name, "stream") || str_equal(name, "ca") || str_equal(name, "tls-cert") ||
-                 str_equal(name, "tls-key") || str_equal(name, LINKD_LOCK))
+        else if (str_equal(name, "cri") || str_equal(name, "stream") || str_equal(name, "ca") || str_equal(name, TLS_FILES_CERTIFICATE) ||
+                 str_equal(name, TLS_FILES_KEY) || str_equal(name, LINKD_LOCK))
                 r = systemd_take_kept(linkd, name, TAKE_FD(owned));
         else if (systemd_take_channel(linkd, name, fd))
                 (void)TAKE_FD(owned);
@@ -249,8 +250,8 @@ int linkd_systemd_begin(Linkd *linkd)
         if (!linkd->founding)
                 return 0;
         systemd_forget(linkd, "ca"); /* they are opened anew */
-        systemd_forget(linkd, "tls-cert");
-        systemd_forget(linkd, "tls-key");
+        systemd_forget(linkd, TLS_FILES_CERTIFICATE);
+        systemd_forget(linkd, TLS_FILES_KEY);
         for (ProcessId p = 0; p < PROCESS_N; p++) {
                 if (linkd->doors[p].stored_fd >= 0)
                         (void)shutdown(linkd->doors[p].stored_fd, SHUT_RDWR);
@@ -265,6 +266,20 @@ int linkd_systemd_begin(Linkd *linkd)
         return r == -ECANCELED ? CONFIG_E_INVALID : r ? fold(r) : 0;
 }
 
+/* A file that a reload has opened anew: systemd keeps it instead of the one before. */
+static int systemd_renew(Linkd *linkd, const char *name, int fd)
+{
+        _cleanup_fd_ int owned = fd;
+
+        if (!str_equal(name, TLS_FILES_CERTIFICATE) && !str_equal(name, TLS_FILES_KEY))
+                return error_origin(-EPROTO);
+        systemd_forget(linkd, name);
+        int r = systemd_store(linkd, name, fd);
+        if (r == 0)
+                r = linkd_keep(linkd, name, TAKE_FD(owned));
+        return r ? fold(r) : 0;
+}
+
 /* The reload of this unit: root's linkd-start opens the files, as it does in standalone mode. */
 static void systemd_on_reload(evutil_socket_t fd, short what, void *userdata)
 {
@@ -275,6 +290,8 @@ static void systemd_on_reload(evutil_socket_t fd, short what, void *userdata)
                 r = control_receive(fd, false, &linkd->frame);
                 if (r == 0 && linkd->frame.type == CONTROL_START_FILE)
                         r = linkd_file_add(linkd, linkd->frame.file.path, linkd->frame.fd);
+                else if (r == 0 && linkd->frame.type == CONTROL_START_KEPT)
+                        r = systemd_renew(linkd, linkd->frame.kept.name, TAKE_FD(linkd->frame.fd));
                 else if (r == 0 && linkd->frame.type == CONTROL_START_FILES_END)
                         linkd_reload(linkd);
                 else if (r == 0)
@@ -382,6 +399,14 @@ int linkd_systemd_serve(Linkd *linkd, bool first)
         if (r == 0)
                 r = systemd_open_doors(linkd);
         return r ? fold(r) : 0;
+}
+
+void linkd_systemd_notes(char to[static CONFIG_PATH_MAX])
+{
+        const char *control = getenv("BULKHEAD_CONTROL"), *slash = control ? strrchr(control, '/') : NULL;
+
+        if (slash && slash > control)
+                (void)snprintf(to, CONFIG_PATH_MAX, "%.*s", (int)(slash - control), control);
 }
 
 int linkd_systemd_tell(Linkd *linkd, bool ready)

@@ -8,6 +8,7 @@
 #include "lib/pages.h"
 #include "lib/strings.h"
 #include "services/linkd/linkd.h"
+#include "services/linkd/tls-files.h"
 #include <event2/event.h>
 #include <sys/socket.h>
 
@@ -31,8 +32,8 @@ static const struct {
 } wiring_fds[] = {
         {"cri", PROCESS_GATEWAYD},
         {"stream", PROCESS_STREAMD},
-        {"tls-cert", PROCESS_STREAMD},
-        {"tls-key", PROCESS_STREAMD},
+        {TLS_FILES_CERTIFICATE, PROCESS_STREAMD},
+        {TLS_FILES_KEY, PROCESS_STREAMD},
         {"ca", PROCESS_IMAGED_FETCH},
 };
 
@@ -140,7 +141,8 @@ static bool wiring_send_keys(LinkdDaemon *daemon)
         return ok;
 }
 
-static bool wiring_send_fds(LinkdDaemon *daemon)
+/* Those whose names begin with that. */
+static bool wiring_send_fds(LinkdDaemon *daemon, const char *prefix)
 {
         bool ok = true;
 
@@ -148,7 +150,7 @@ static bool wiring_send_fds(LinkdDaemon *daemon)
                 ControlNamedFd named = {0};
                 int fd = linkd_kept(daemon->linkd, wiring_fds[i].name);
 
-                if (wiring_fds[i].process != daemon->process || fd < 0)
+                if (wiring_fds[i].process != daemon->process || fd < 0 || !str_has_prefix(wiring_fds[i].name, prefix))
                         continue;
                 (void)lseek(fd, 0, SEEK_SET); /* a file's offset is shared with its last reader */
                 (void)str_copy(named.name, sizeof(named.name), wiring_fds[i].name);
@@ -164,7 +166,7 @@ static bool wiring_configure(LinkdDaemon *daemon)
         if (row->incarnation == daemon->incarnation)
                 return true;
         row->row_state = 0;
-        if (!wiring_send_config(daemon) || !wiring_send_keys(daemon) || !wiring_send_fds(daemon) ||
+        if (!wiring_send_config(daemon) || !wiring_send_keys(daemon) || !wiring_send_fds(daemon, "") ||
             !wiring_send(daemon, CONTROL_GO, NULL, NULL, 0, -1))
                 return false;
         row->incarnation = daemon->incarnation;
@@ -338,6 +340,16 @@ void linkd_configure_all(Linkd *linkd)
         for (ProcessId p = 0; p < PROCESS_N; p++)
                 if (linkd->daemons[p].control_fd >= 0 && linkd->memory->rows[p].incarnation == linkd->daemons[p].incarnation)
                         (void)wiring_send_config(&linkd->daemons[p]);
+}
+
+/* The configuration after them has it look. One that is not up gets what is kept when it is. */
+void linkd_renew_tls(Linkd *linkd)
+{
+        LinkdDaemon *streamd = &linkd->daemons[PROCESS_STREAMD];
+
+        if (linkd_kept(linkd, TLS_FILES_CERTIFICATE) >= 0 && streamd->control_fd >= 0 &&
+            linkd->memory->rows[PROCESS_STREAMD].incarnation == streamd->incarnation && wiring_send_fds(streamd, "tls-"))
+                (void)wiring_send_config(streamd);
 }
 
 void linkd_stop_all(Linkd *linkd)

@@ -164,6 +164,24 @@ static int streamd_ready(void *context)
         return 0;
 }
 
+/* A reload may have opened the files anew; what else is configured is looked at where it is used. */
+static int streamd_reload(void *context)
+{
+        Streamd *streamd = context;
+        _cleanup_fd_ int certificate_fd = service_take_fd(streamd->service, "tls-cert");
+        _cleanup_fd_ int key_fd = service_take_fd(streamd->service, "tls-key");
+
+        if (!streamd->tls || certificate_fd < 0 || key_fd < 0)
+                return 0;
+        int r = tls_server_configure(streamd->tls, certificate_fd, key_fd);
+        if (r == 0)
+                log_info("stream: the certificate and its key were read anew: clients that come from now on get them");
+        else if (r == -EINVAL)
+                log_error("stream: the certificate and the key of before stay in use: correct the files and reload, for a streamd that is "
+                          "started anew could not use them");
+        return r == 0 || r == -EINVAL ? 0 : fold(r);
+}
+
 static void streamd_release(void *context)
 {
         Streamd *streamd = context;
@@ -191,6 +209,7 @@ int main(int argc, char **argv)
                 .acquire = streamd_acquire,
                 .ready = streamd_ready,
                 .release = streamd_release,
+                .reload = streamd_reload,
         };
         return service_main(&spec, argc, argv);
 }

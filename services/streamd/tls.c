@@ -121,19 +121,19 @@ static int tls_read_file(const char *key, int fd, uint8_t **ret, size_t *ret_n)
 }
 
 /* The first certificate is the server's own, what follows is its chain. */
-static int tls_use_certificates(TlsServer *server, BIO *bio)
+static int tls_use_certificates(const TlsServer *server, SSL_CTX *context, BIO *bio)
 {
         static const char key[] = "stream.tls_cert_file";
         X509 *certificate = server->ssl.PEM_read_bio_X509(bio, NULL, NULL, NULL);
 
         if (!certificate)
                 return tls_refuse(server, key, "there is no certificate in it (PEM)");
-        int good = server->ssl.SSL_CTX_use_certificate(server->context, certificate);
+        int good = server->ssl.SSL_CTX_use_certificate(context, certificate);
         server->ssl.X509_free(certificate);
         if (!good)
                 return tls_refuse(server, key, "its first certificate cannot be used");
         while ((certificate = server->ssl.PEM_read_bio_X509(bio, NULL, NULL, NULL))) {
-                if (!server->ssl.SSL_CTX_ctrl(server->context, SSL_CTRL_CHAIN_CERT, 0, certificate)) {
+                if (!server->ssl.SSL_CTX_ctrl(context, SSL_CTRL_CHAIN_CERT, 0, certificate)) {
                         server->ssl.X509_free(certificate);
                         return tls_refuse(server, key, "its chain cannot be used");
                 }
@@ -142,20 +142,21 @@ static int tls_use_certificates(TlsServer *server, BIO *bio)
         return 0;
 }
 
-static int tls_use_key(TlsServer *server, BIO *bio)
+static int tls_use_key(const TlsServer *server, SSL_CTX *context, BIO *bio)
 {
         static const char key[] = "stream.tls_key_file";
         EVP_PKEY *private_key = server->ssl.PEM_read_bio_PrivateKey(bio, NULL, NULL, (void *)(uintptr_t) "");
 
         if (!private_key)
                 return tls_refuse(server, key, "there is no key in it (PEM, without a password)");
-        int good = server->ssl.SSL_CTX_use_PrivateKey(server->context, private_key) &&
-                   server->ssl.SSL_CTX_check_private_key(server->context);
+        int good = server->ssl.SSL_CTX_use_PrivateKey(context, private_key) &&
+                   server->ssl.SSL_CTX_check_private_key(context);
         server->ssl.EVP_PKEY_free(private_key);
         return good ? 0 : tls_refuse(server, key, "its key is not that of the certificate");
 }
 
-static int tls_use_file(TlsServer *server, const char *key, int fd, int (*use)(TlsServer *, BIO *))
+static int tls_use_file(const TlsServer *server, SSL_CTX *context, const char *key, int fd,
+                        int (*use)(const TlsServer *, SSL_CTX *, BIO *))
 {
         uint8_t *bytes = NULL;
         size_t n = 0;
@@ -164,7 +165,7 @@ static int tls_use_file(TlsServer *server, const char *key, int fd, int (*use)(T
         if (r)
                 return fold(r);
         BIO *bio = server->ssl.BIO_new_mem_buf(bytes, (int)n);
-        r = bio ? use(server, bio) : error_origin(-ENOMEM);
+        r = bio ? use(server, context, bio) : error_origin(-ENOMEM);
         if (bio)
                 (void)server->ssl.BIO_free(bio);
         explicit_bzero(bytes, n);
@@ -172,27 +173,39 @@ static int tls_use_file(TlsServer *server, const char *key, int fd, int (*use)(T
         return r ? fold(r) : 0;
 }
 
+static void tls_set_up(const TlsServer *server, SSL_CTX *context)
+{
+        (void)server->ssl.SSL_CTX_ctrl(context, SSL_CTRL_SET_MIN_PROTO_VERSION, TLS1_2_VERSION, NULL);
+        (void)server->ssl.SSL_CTX_ctrl(context, SSL_CTRL_SET_SESS_CACHE_MODE, SSL_SESS_CACHE_OFF, NULL);
+        (void)server->ssl.SSL_CTX_ctrl(context, SSL_CTRL_MODE,
+                                       SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                                               SSL_MODE_RELEASE_BUFFERS,
+                                       NULL);
+        (void)server->ssl.SSL_CTX_set_options(context, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
+                                                               SSL_OP_CIPHER_SERVER_PREFERENCE);
+        (void)server->ssl.SSL_CTX_set_num_tickets(context, 0);
+}
+
 int tls_server_configure(TlsServer *server, int certificate_fd, int key_fd)
 {
         /* No file: neither its configuration nor what that might name. */
         if (!server->ssl.OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG, NULL))
                 return tls_refuse(server, "stream.tls_cert_file", "OpenSSL does not start");
-        server->context = server->ssl.SSL_CTX_new(server->ssl.TLS_server_method());
-        if (!server->context)
+        SSL_CTX *context = server->ssl.SSL_CTX_new(server->ssl.TLS_server_method());
+        if (!context)
                 return error_origin(-ENOMEM);
-        (void)server->ssl.SSL_CTX_ctrl(server->context, SSL_CTRL_SET_MIN_PROTO_VERSION, TLS1_2_VERSION, NULL);
-        (void)server->ssl.SSL_CTX_ctrl(server->context, SSL_CTRL_SET_SESS_CACHE_MODE, SSL_SESS_CACHE_OFF, NULL);
-        (void)server->ssl.SSL_CTX_ctrl(server->context, SSL_CTRL_MODE,
-                                       SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-                                               SSL_MODE_RELEASE_BUFFERS,
-                                       NULL);
-        (void)server->ssl.SSL_CTX_set_options(server->context, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION |
-                                                                       SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
-        (void)server->ssl.SSL_CTX_set_num_tickets(server->context, 0);
-        int r = tls_use_file(server, "stream.tls_cert_file", certificate_fd, tls_use_certificates);
+        tls_set_up(server, context);
+        int r = tls_use_file(server, context, "stream.tls_cert_file", certificate_fd, tls_use_certificates);
         if (r == 0)
-                r = tls_use_file(server, "stream.tls_key_file", key_fd, tls_use_key);
-        return r ? fold(r) : 0;
+                r = tls_use_file(server, context, "stream.tls_key_file", key_fd, tls_use_key);
+        if (r) {
+                server->ssl.SSL_CTX_free(context);
+                return fold(r);
+        }
+        if (server->context) /* clients that have it keep it */
+                server->ssl.SSL_CTX_free(server->context);
+        server->context = context;
+        return 0;
 }
 
 int tls_peer_new(TlsServer *server, int fd, TlsPeer **ret)

@@ -13,7 +13,7 @@ typedef struct TlsPeer TlsPeer;
 /* Before confinement, which forbids executable memory. -ENOENT (logged): there is no such library. */
 int tls_server_load(TlsServer **ret);
 /* After it. PEM: a certificate with its chain, and its key; borrowed fds of files, read from their beginning. -EINVAL (logged): what
- * they hold is not that. */
+ * they hold is not that. Again: clients that come from now on get these; after a failure, what was there before. */
 int tls_server_configure(TlsServer *server, int certificate_fd, int key_fd);
 TlsServer *tls_server_free(TlsServer *server);
 

@@ -11,6 +11,7 @@
 #include "services/endowment.h"
 #include "services/linkd/config-files.h"
 #include "services/linkd/start/start.h"
+#include "services/linkd/tls-files.h"
 #include <fcntl.h>
 #include <libgen.h>
 #include <poll.h>
@@ -43,10 +44,22 @@ static int start_send_file(void *userdata, const char *path, int fd)
         return start_send(userdata, CONTROL_START_FILE, &file, fd);
 }
 
-/* The configuration and conf.d beside it, in order: linkd must not open files. */
+/* Opened anew: linkd gets it, and a linkd to come. */
+static int start_send_kept(void *userdata, const ControlKept *kept, int fd)
+{
+        Start *start = userdata;
+
+        for (size_t i = 0; i < start->n_kept; i++)
+                if (str_equal(start->kept[i].name.name, kept->name))
+                        (void)dup3(fd, start->kept[i].fd, O_CLOEXEC);
+        return start_send(start, CONTROL_START_KEPT, kept, fd);
+}
+
+/* The configuration and conf.d beside it, in order, after what it names and a reload renews: linkd must not open files. */
 static int start_send_files(Start *start)
 {
-        int r = config_files_open(start->config, start_send_file, start);
+        int r = tls_files_open(start->plan.runtime_dir, start_send_kept, start);
+        r = r ? r : config_files_open(start->config, start_send_file, start);
         return r ? r : start_send(start, CONTROL_START_FILES_END, NULL, -1);
 }
 
@@ -235,6 +248,7 @@ static int start_reload(Start *start)
         if (r)
                 return fold(r);
         start->children[PROCESS_LINKD].channel_fd = CONTROL_FD;
+        (void)str_copy(start->plan.runtime_dir, CONFIG_PATH_MAX, dirname(getenv("BULKHEAD_CONTROL")));
         return start_send_files(start);
 }
 
