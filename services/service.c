@@ -448,14 +448,24 @@ int service_take_fd(Service *service, const char *name)
         return endowment_take_fd(&service->endowment, name);
 }
 
-void service_set_state(Service *service, uint32_t row_state)
+static void service_set_channels(Service *service, uint32_t row_state)
 {
-        const ControlState state = {.row_state = row_state};
-
         service->row_state = row_state;
         for (size_t i = 0; i < EDGE_N; i++)
                 if (service->channels[i])
                         channel_set_state(service->channels[i], row_state);
+}
+
+void service_serve(Service *service)
+{
+        service_set_channels(service, ROW_STATE_READY);
+}
+
+void service_set_state(Service *service, uint32_t row_state)
+{
+        const ControlState state = {.row_state = row_state};
+
+        service_set_channels(service, row_state);
         /* If linkd cannot be told now, it is being restarted; it finds out by the edges that work. */
         (void)control_send(service->control_fd, CONTROL_STATE, &state, NULL, 0, -1);
         if (row_state == ROW_STATE_READY) {

@@ -52,6 +52,8 @@ const uint8_t *service_statement_key(const Service *service);
 int service_take_fd(Service *service, const char *name);
 /* RECOVERING until called with ROW_STATE_READY; sets the state of all channels and reports readiness to linkd. */
 void service_set_state(Service *service, uint32_t row_state);
+/* Serves already, though its start is not over: the channels are READY, linkd is not told. service_set_state() follows. */
+void service_serve(Service *service);
 /* After SERVICE_E_LATER: ends the loop. */
 void service_stopped(Service *service);
 /* Ends the loop; main returns r. */

@@ -69,6 +69,12 @@ void containerd_pulse_soon(Containerd *containerd)
                 containerd_fail(containerd, error_origin(-ENOMEM));
 }
 
+void containerd_tell_ready(Containerd *containerd)
+{
+        if (containerd->service && containerd->is_ready && containerd->runtimes.was_probed)
+                service_set_state(containerd->service, ROW_STATE_READY);
+}
+
 int containerd_begin(Containerd *containerd)
 {
         list_init(&containerd->pod_ends);

@@ -70,6 +70,10 @@ void containerd_fail(void *userdata, int r);
 int containerd_begin(Containerd *containerd);
 void containerd_end(Containerd *containerd);
 
+/* linkd is told that we are ready when both is so: what was is known again, and every runtime has said what it is (or has not for too
+ * long). Work is taken before: who asks only for what is there need not wait for runtimes. */
+void containerd_tell_ready(Containerd *containerd);
+
 /* Something could not be done now (a full disk, a removal that failed): it is tried again soon. */
 void containerd_pulse_soon(Containerd *containerd);
 

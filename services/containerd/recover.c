@@ -243,7 +243,8 @@ static void recover_set_ready(Containerd *containerd, const char *why)
                 event_free(TAKE_PTR(containerd->recovery_timer));
         log_info("ready: %zu containers, %s", containerd->containers.n, why);
         if (containerd->service)
-                service_set_state(containerd->service, ROW_STATE_READY);
+                service_serve(containerd->service);
+        containerd_tell_ready(containerd);
 }
 
 static int recover_done(Operation *operation)

@@ -9,9 +9,11 @@
 #include "lib/log.h"
 #include "services/containerd/containerd.h"
 #include "services/json-text.h"
+#include <event2/event.h>
 #include <stdio.h>
 
 #define RUNTIME_PROBE_AGAIN_USEC (UINT64_C(5) * 1000000)
+#define RUNTIME_PATIENCE_SEC 5 /* how long one that does not answer holds up that we are ready */
 #define RUNTIME_NAME_MAX 80
 
 enum { RUNTIME_SETUP, RUNTIME_PROBE, RUNTIME_N };
@@ -138,12 +140,32 @@ static const Step runtime_steps[RUNTIME_N] = {
         [RUNTIME_PROBE] = {.name = "probe", .run = runtime_probe_row, .answered = runtime_on_probe_row},
 };
 
+static void runtime_set_probed(RuntimeTable *runtimes)
+{
+        if (runtimes->patience)
+                event_free(TAKE_PTR(runtimes->patience));
+        if (runtimes->was_probed)
+                return;
+        runtimes->was_probed = true;
+        containerd_tell_ready(runtimes->containerd);
+}
+
+static void runtime_on_patience(evutil_socket_t fd, short what, void *userdata)
+{
+        RuntimeTable *runtimes = userdata;
+
+        log_warning("%u of %u OCI runtimes have answered after %d s: the rest is not waited for", runtimes->row,
+                    runtimes->containerd->config->n_runtimes, RUNTIME_PATIENCE_SEC);
+        runtime_set_probed(runtimes);
+}
+
 static int runtime_probe_done(Operation *operation)
 {
         RuntimeTable *runtimes = container_of(operation, RuntimeTable, operation);
 
         runtimes->is_probing = false;
         runtimes->probed_usec = clock_monotonic_usec();
+        runtime_set_probed(runtimes);
         return 0;
 }
 
@@ -158,12 +180,20 @@ int runtime_probe(Containerd *containerd)
         runtimes->is_probing = true;
         runtimes->operation = (Operation){.noun = "runtimes", .id = "", .base = containerd->base, .done = runtime_probe_done,
                                           .fail = containerd_fail, .fail_userdata = containerd};
+        if (!runtimes->was_probed) {
+                const struct timeval after = {.tv_sec = RUNTIME_PATIENCE_SEC};
+                runtimes->patience = evtimer_new(containerd->base, runtime_on_patience, runtimes);
+                if (!runtimes->patience || evtimer_add(runtimes->patience, &after) < 0)
+                        return error_origin(-ENOMEM);
+        }
         int r = operation_run(&runtimes->operation, &runtime_steps[RUNTIME_SETUP]);
         return r < 0 ? fold(r) : 0;
 }
 
 void runtime_done(Containerd *containerd)
 {
+        if (containerd->runtimes.patience)
+                event_free(TAKE_PTR(containerd->runtimes.patience));
         operation_end(&containerd->runtimes.operation);
 }
 

@@ -25,6 +25,8 @@ typedef struct RuntimeTable {
         RuntimeState states[CONFIG_RUNTIMES_MAX];
         uint32_t row;           /* that is probed now */
         bool is_probing;
+        bool was_probed;        /* every runtime has been looked at once, or one of them takes too long */
+        struct event *patience; /* owned; until then */
         uint64_t probed_usec;   /* when the last round ended */
         bool has_mount_setattr; /* Linux 5.12 */
         bool is_setup_probed;
