@@ -97,16 +97,28 @@ static void control_terminate(ControlFrame *f)
 
 static int control_check(const ControlHeader *h, size_t n, bool truncated, int fd)
 {
-        if (truncated || n < sizeof(*h) || h->magic != CONTROL_MAGIC || h->padding != 0 || h->reserved != 0 ||
-            h->length != n - sizeof(*h))
+        if (truncated) /* check: control-truncated */
                 return CONTROL_E_MALFORMED;
-        if (h->type == 0 || h->type >= CONTROL_TYPE_N)
+        if (h->magic != CONTROL_MAGIC) /* check: control-magic */
+                return CONTROL_E_MALFORMED;
+        if (h->padding != 0 || h->reserved != 0) /* check: control-reserved */
+                return CONTROL_E_MALFORMED;
+        /* Also of a header that is cut short: then the difference wraps to more than 32 bits hold. */
+        if (h->length != n - sizeof(*h)) /* check: control-length */
+                return CONTROL_E_MALFORMED;
+        if (h->type == 0) /* check: control-type-none */
+                return CONTROL_E_MALFORMED;
+        if (h->type >= CONTROL_TYPE_N) /* check: control-type-unknown */
                 return CONTROL_E_MALFORMED;
 
         const ControlRule *rule = &control_rules[h->type];
-        if (rule->has_tail ? h->length < rule->size : h->length != rule->size)
+        if (h->length < rule->size) /* check: control-size-small */
                 return CONTROL_E_MALFORMED;
-        if (rule->has_fd ? fd < 0 && !rule->may_lack_fd : fd >= 0)
+        if (h->length > rule->size && !rule->has_tail) /* check: control-size-large */
+                return CONTROL_E_MALFORMED;
+        if (rule->has_fd && fd < 0 && !rule->may_lack_fd) /* check: control-fd-missing */
+                return CONTROL_E_MALFORMED;
+        if (!rule->has_fd && fd >= 0) /* check: control-fd-surplus */
                 return CONTROL_E_MALFORMED;
         return 0;
 }
@@ -213,7 +225,9 @@ int control_send(int socket_fd, ControlType type, const void *body, const void *
 
 const void *control_section(const ControlFrame *frame)
 {
-        if (frame->type != CONTROL_CONFIG || frame->config.section_size != frame->length - sizeof(ControlConfig))
+        if (frame->type != CONTROL_CONFIG) /* check: control-section-type */
+                return NULL;
+        if (frame->config.section_size != frame->length - sizeof(ControlConfig)) /* check: control-section-size */
                 return NULL;
         return frame->bytes + sizeof(ControlConfig);
 }
