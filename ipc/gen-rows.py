@@ -76,7 +76,7 @@ class Schema:
 
     def read_imports(self):
         for n, line in enumerate(self.lines, 1):
-            m = re.match(r'^import\s+"([^"]+)";', line)
+            m = re.match(r'^import\s+(?:public\s+)?"([^"]+)";', line)
             if not m:
                 continue
             path = os.path.join(self.root, m.group(1))
