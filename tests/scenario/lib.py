@@ -437,8 +437,8 @@ def snapshot(node):
              "pinned network namespaces": listing("/run/netns"), "addresses": listing(suite.ipam_dir, ("/lock$", "last_reserved")),
              "processes": processes()}
     if not PEER:
-        # What was used up is noted for a while (services/spent.h).
-        state["runtime files"] = listing(suite.runtime_dir, ("/spent$", "/spent/"))
+        # What was used up is noted for a while (services/spent.h); newer crun keeps compiled filters, one for each profile.
+        state["runtime files"] = listing(suite.runtime_dir, ("/spent$", "/spent/", r"/oci/\.cache$", r"/oci/\.cache/"))
         state["writable layers"] = listing(os.path.join(suite.state_dir, "writable"))
         state["network cache"] = listing(os.path.join(suite.state_dir, "cni"))
         # Layers stay; what is half made does not.
