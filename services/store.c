@@ -30,6 +30,7 @@ struct Store {
         bool new_boot;
         bool replaced;
         bool reserved;
+        uint64_t n_unread;
         char error[256];
 };
 
@@ -151,8 +152,10 @@ int store_each(Store *store, StoreStatement *statement, const char *origin, Stor
         while ((code = sqlite3_step(statement)) == SQLITE_ROW) {
                 const char *why = NULL;
                 r = on_row(userdata, statement, &why);
-                if (r > 0)
+                if (r > 0) {
+                        store->n_unread++;
                         r = store_note(store, origin, statement, why);
+                }
                 if (r > 0)
                         r = 0; /* the note finds no room: the row is still there, and is noted at the next start */
                 if (r < 0)
@@ -476,6 +479,11 @@ bool store_was_replaced(const Store *store)
 bool store_is_reserved(const Store *store)
 {
         return store->reserved;
+}
+
+uint64_t store_n_unread(const Store *store)
+{
+        return store->n_unread;
 }
 
 const char *store_error_text(const Store *store)

@@ -36,6 +36,8 @@ bool store_is_new_boot(const Store *store);
 bool store_was_replaced(const Store *store);
 /* The room for further writes on a full disk is there (probed at open). */
 bool store_is_reserved(const Store *store);
+/* Rows that store_each() could not read since the file was opened, each time counted. */
+uint64_t store_n_unread(const Store *store);
 /* Drops the pages of the file that are kept in memory; the next reads fetch theirs from the page cache. */
 void store_shrink(Store *store);
 /* Why the last call failed, for the log; borrowed until the next call. */

@@ -141,6 +141,7 @@ static void test_quarantine(void)
                 assert_eq_int(n, 1);
                 assert_ok(store_quarantined(store, "pods", &bad));
                 assert_eq_int(bad, 4);
+                assert_eq_int(store_n_unread(store), 4 * (i + 1));
                 assert_ok(store_quarantined(store, "other", &bad));
                 assert_eq_int(bad, 0);
         }

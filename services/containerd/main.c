@@ -10,6 +10,7 @@
 #include "services/containerd/pod-end.h"
 #include "services/containerd/session.h"
 #include "services/service.h"
+#include "services/store-log.h"
 #include <fcntl.h>
 #include <sys/utsname.h>
 
@@ -102,14 +103,12 @@ static int containerd_ready(void *context)
         containerd->logd = service_channel(service, EDGE_CONTAINERD_LOGD);
         containerd->streamd = service_channel(service, EDGE_STREAMD_CONTAINERD);
         int r = container_store_open(&containerd->store, CONTAINERD_DATABASE, containerd->common->boot_id);
-        if (r > 0) {
-                log_error("the database of containers cannot be opened: %s", r == STORE_E_FULL
-                          ? "the disk of the state directory is full; free space"
-                          : "it was written by a newer version; start that one");
-                return error_origin(r == STORE_E_FULL ? -ENOSPC : -EPROTO);
-        }
+        if (r > 0)
+                r = store_log_refused(r, "containers");
         if (r == 0)
                 r = containerd_begin(containerd);
+        if (r == 0)
+                store_log_opened(containerd->store.store, "containers");
         return r < 0 ? fold(r) : 0;
 }
 

@@ -10,6 +10,7 @@
 #include "lib/error.h"
 #include "services/imaged/handlers.h"
 #include "services/imaged/pull.h"
+#include "services/store-log.h"
 
 static const ChannelHandler imaged_gatewayd_handlers[] = {EDGE_GATEWAYD_IMAGED_HANDLERS_B};
 static const ChannelHandler imaged_containerd_handlers[] = {EDGE_CONTAINERD_IMAGED_HANDLERS_B};
@@ -53,10 +54,14 @@ static int imaged_ready(void *context)
         if (imaged->blobs_fd < 0)
                 return error_origin(negative_errno());
         int r = image_store_open(imaged, "/state/imaged.db", service_config(imaged->service)->boot_id);
-        if (r)
-                return r < 0 ? fold(r) : error_origin(-ENOSPC);
-        r = image_store_load(imaged);
-        return r < 0 ? fold(r) : fold(recovery_start(imaged));
+        if (r > 0)
+                r = store_log_refused(r, "images");
+        if (r == 0)
+                r = image_store_load(imaged);
+        if (r < 0)
+                return fold(r);
+        store_log_opened(imaged->store, "images");
+        return fold(recovery_start(imaged));
 }
 
 static void imaged_quiet(void *context)

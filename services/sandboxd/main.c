@@ -8,6 +8,7 @@
 #include "services/sandboxd/forward.h"
 #include "services/sandboxd/handlers.h"
 #include "services/sandboxd/leftover.h"
+#include "services/store-log.h"
 
 static const ChannelHandler sandboxd_gatewayd_handlers[] = {EDGE_GATEWAYD_SANDBOXD_HANDLERS_B};
 static const ChannelHandler sandboxd_containerd_handlers[] = {EDGE_CONTAINERD_SANDBOXD_HANDLERS_B};
@@ -68,10 +69,13 @@ static int sandboxd_ready(void *context)
         if (r == 0)
                 r = pod_store_open(sandboxd, "/state/sandboxd.db", service_config(sandboxd->service)->boot_id);
         if (r > 0)
-                r = error_origin(-ENOSPC);
+                r = store_log_refused(r, "pods");
         if (r == 0)
                 r = pod_store_load(sandboxd);
-        return r < 0 ? fold(r) : fold(recovery_start(sandboxd));
+        if (r < 0)
+                return fold(r);
+        store_log_opened(sandboxd->store, "pods");
+        return fold(recovery_start(sandboxd));
 }
 
 static void sandboxd_quiet(void *context)
