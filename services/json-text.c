@@ -30,15 +30,30 @@ static void json_text_put_string(JsonText *json, const char *s)
         json_text_put(json, s, strlen(s));
 }
 
+/* How much of it is ASCII that needs no escape: most often all. */
+static size_t json_text_plain(const uint8_t *s, size_t n)
+{
+        size_t i = 0;
+
+        while (i < n && s[i] >= 0x20 && s[i] < 0x7f && s[i] != '"' && s[i] != '\\')
+                i++;
+        return i;
+}
+
 static void json_text_put_quoted(JsonText *json, const uint8_t *s, size_t n)
 {
         json_text_put(json, "\"", 1);
         for (size_t i = 0; i < n;) {
-                size_t length = utf8_length(s + i, n - i);
+                size_t plain = json_text_plain(s + i, n - i);
                 char escape[8];
+                json_text_put(json, s + i, plain);
+                i += plain;
+                if (i == n)
+                        break;
+                size_t length = utf8_length(s + i, n - i);
                 if (length == 0) {
                         json_text_put_string(json, "\\ufffd");
-                } else if (length > 1 || (s[i] >= 0x20 && s[i] != '"' && s[i] != '\\' && s[i] != 0x7f)) {
+                } else if (length > 1) {
                         json_text_put(json, s + i, length);
                 } else {
                         (void)snprintf(escape, sizeof(escape), "\\u%04x", s[i]);

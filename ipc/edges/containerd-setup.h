@@ -6,7 +6,7 @@
  *   permit    the sealed CREATE_CONTAINER permit, kept for later verbs
  *   config.json, pid, runtime state: containerd-launch's
  *
- * row 1 request rootfs_prepare: RootfsPrepare -> - from A
+ * row 1 request rootfs_prepare: RootfsPrepare -> - from A reply-fds file-write?
  * row 2 request rootfs_remove: SetupContainer -> - from A states ANY
  * row 3 request log_file_open: SetupContainer -> - from A reply-fds file-write
  * row 4 request signal_send: SignalSend -> - from A fds pidfd
@@ -27,7 +27,7 @@ typedef struct SetupContainer {
 } SetupContainer;
 
 /* Only layers that the statement names, for the image that the permit names. Refuses a rootfs whose /dev, /proc or /sys is
- * not a real directory. Idempotent. */
+ * not a real directory. Idempotent. Reply fd: the log, as of log_file_open, if the permit names one. */
 typedef struct RootfsPrepare {
         Permit permit;       /* CREATE_CONTAINER */
         Statement statement;

@@ -43,7 +43,7 @@ int container_store_open(ContainerStore *store, const char *path, const char *bo
         const StorePreparation statements[] = {
                 {&store->insert, "INSERT INTO containers (id, pod_id, name, attempt, fingerprint, handler, state, created_nsec)"
                                  " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"},
-                {&store->record, "UPDATE containers SET handler = ?, status = ?, spec = ?, config = ?, update_call = NULL WHERE id = ?"},
+                {&store->record, "UPDATE containers SET handler = ?, status = ?, spec = ?, config = ?, state = ?, update_call = NULL WHERE id = ?"},
                 {&store->save, "UPDATE containers SET state = ?, pid = ?, started_nsec = ?, finished_nsec = ?, exit_code = ?, reason = ?,"
                                " message = ?, stop_deadline_usec = ?, removing = ? WHERE id = ?"},
                 {&store->update, "UPDATE containers SET update_call = ? WHERE id = ?"},
@@ -79,13 +79,13 @@ int container_store_insert(ContainerStore *store, Container *container)
         return r < 0 ? fold(r) : r;
 }
 
-int container_store_record(ContainerStore *store, Container *container)
+int container_store_record(ContainerStore *store, Container *container, ContainerState state)
 {
         const ContainerRecord *record = &container->record;
 
         int r = store_run(store->store, store->record, STORE_TEXT(container_store_handler(container)), STORE_BLOB(record->status_bytes, record->n_status),
                           STORE_BLOB(record->spec_bytes, record->n_spec), STORE_BLOB(record->config_bytes, record->n_config),
-                          STORE_TEXT(container->id));
+                          STORE_INTEGER(state), STORE_TEXT(container->id));
         return r < 0 ? fold(r) : r;
 }
 

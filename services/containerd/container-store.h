@@ -4,10 +4,9 @@
 /* The rows of containers. Written where one is made, changes its state or is removed; never on a read. The row of a container
  * that is being made, stopped or removed is the record of that intent. */
 
+#include "services/containerd/container.h"
 #include "services/store.h"
 
-typedef struct Containerd Containerd;
-typedef struct Container Container;
 
 typedef struct ContainerStore {
         Store *store; /* owned */
@@ -20,8 +19,9 @@ void container_store_done(ContainerStore *store);
 
 /* A new row, with the state CREATING. 0, STORE_E_FULL, STORE_E_CONFLICT or -errno. */
 int container_store_insert(ContainerStore *store, Container *container);
-/* The record, once it is made, or changed: no update is under way any more. 0, STORE_E_FULL or -errno. */
-int container_store_record(ContainerStore *store, Container *container);
+/* The record, once it is made, or changed, with the state that the container has or is to have: no update is under way any more. 0,
+ * STORE_E_FULL or -errno. */
+int container_store_record(ContainerStore *store, Container *container, ContainerState state);
 /* State, times, end, intents. A full disk is not an error: the row is marked and written later. 0 or -errno. */
 int container_store_save(ContainerStore *store, Container *container);
 /* The update that is under way, NULL: none. 0, STORE_E_FULL or -errno. */

@@ -147,15 +147,27 @@ int container_set_record(Container *container, uint8_t *status, size_t n_status,
         return container_read_spec(record);
 }
 
-int container_set_state(Container *container, ContainerState state, const char *why)
+static void container_change_state(Container *container, ContainerState state, const char *why)
 {
         assert(container_states[state].predecessors & (1U << container->state));
         log_info("container %s (%s): %s -> %s: %s", container->id, container->name, container_states[container->state].name,
                  container_states[state].name, why);
         container->state = state;
+}
+
+int container_set_state(Container *container, ContainerState state, const char *why)
+{
+        container_change_state(container, state, why);
         int r = container_store_save(&container->containerd->store, container);
         if (r == 0 && container_states[state].has_notice)
                 r = notice_send(container, container_states[state].notice);
+        return r < 0 ? fold(r) : 0;
+}
+
+int container_enter_state(Container *container, ContainerState state, const char *why)
+{
+        container_change_state(container, state, why);
+        int r = container_states[state].has_notice ? notice_send(container, container_states[state].notice) : 0;
         return r < 0 ? fold(r) : 0;
 }
 

@@ -128,6 +128,8 @@ int container_set_record(Container *container, uint8_t *status, size_t n_status,
 
 /* Asserts that the state may follow the present one, logs, records. why is for the log. 0 or -errno. */
 int container_set_state(Container *container, ContainerState state, const char *why);
+/* The same of one whose row has the state already. */
+int container_enter_state(Container *container, ContainerState state, const char *why);
 /* Sets EXITED with what container->end says. 0 or -errno. */
 int container_set_exited(Container *container);
 

@@ -58,7 +58,6 @@ enum {
         CREATE_ROOTFS,
         CREATE_VOLUME,
         CREATE_VOLUME_MOUNT,
-        CREATE_LOG_FILE,
         CREATE_LAUNCH,
         CREATE_LOG,
         CREATE_COMMIT,
@@ -261,6 +260,20 @@ static const Step *create_rootfs(Operation *operation)
                                   NULL, 0, OPERATION_TIMEOUT_USEC);
 }
 
+/* The log comes with it: a hand's turn costs more than the opening. */
+static const Step *create_on_rootfs(Operation *operation, const Answer *answer)
+{
+        Create *create = container_of(operation, Create, operation);
+
+        if (answer->outcome)
+                return create_fail_answer(create, answer);
+        create->log_fd = fd_close(create->log_fd);
+        create->log_fd = frame_take_fd(answer->frame, 0);
+        if (create->log_fd < 0 && !str_is_empty(create->permit.log_path))
+                return create_fail(create, GRPC_STATUS_INTERNAL, "containerd-setup answered without the log");
+        return create_next(create);
+}
+
 /* What the permit seals of the request's image volumes. False: no memory. */
 static bool create_list_volumes(Create *create)
 {
@@ -296,7 +309,7 @@ static const Step *create_volume(Operation *operation)
         if (!create->image_mount && !create_list_volumes(create))
                 return create_fail(create, GRPC_STATUS_RESOURCE_EXHAUSTED, "its request takes too much memory");
         if (!create->image_mount || create->image_mount->index == create->image_mount->n_volumes)
-                return &create_steps[CREATE_LOG_FILE];
+                return &create_steps[CREATE_LAUNCH];
         request.reference = create->image_mount->volumes[create->image_mount->index].image;
         request.container_id = create->container->id;
         request.slot = create->image_mount->index + 1;
@@ -347,25 +360,6 @@ static const Step *create_on_volume_mount(Operation *operation, const Answer *an
                 return create_fail_volume(create, answer->code, answer->text);
         create->image_mount->index++;
         return failure_is_set(&create->failure) ? STEP_DONE : &create_steps[CREATE_VOLUME];
-}
-
-static const Step *create_log_file(Operation *operation)
-{
-        Create *create = container_of(operation, Create, operation);
-
-        if (str_is_empty(create->permit.log_path))
-                return create_next(create);
-        return log_file_ask(operation, create->container);
-}
-
-static const Step *create_on_log_file(Operation *operation, const Answer *answer)
-{
-        Create *create = container_of(operation, Create, operation);
-
-        if (answer->outcome)
-                return create_fail_answer(create, answer);
-        create->log_fd = frame_take_fd(answer->frame, 0);
-        return create_next(create);
 }
 
 /* The spec and the request travel in sealed files, for the confined child of containerd-launch alone. */
@@ -480,12 +474,12 @@ static int create_record(Create *create)
 
         int r = record_make(&record);
         if (r == 0)
-                r = container_store_record(&container->containerd->store, container);
+                r = container_store_record(&container->containerd->store, container, CONTAINER_STATE_CREATED);
         if (r == STORE_E_FULL)
                 (void)create_fail(create, GRPC_STATUS_RESOURCE_EXHAUSTED,
                                   "the disk of the runtime's state directory is full; free space and try again");
         if (r == 0)
-                r = container_set_state(container, CONTAINER_STATE_CREATED, create->operation.step->name);
+                r = container_enter_state(container, CONTAINER_STATE_CREATED, create->operation.step->name);
         return r < 0 ? fold(r) : r;
 }
 
@@ -496,7 +490,9 @@ static const Step *create_commit(Operation *operation)
 
         if (failure_is_set(&create->failure))
                 return STEP_DONE;
-        int r = create->is_answered ? container_store_save(&container->containerd->store, container) : create_record(create);
+        int r = create->is_answered ? 0 : create_record(create);
+        if (r == 0)
+                r = container_store_save(&container->containerd->store, container); /* with what the runtime made of it */
         return r < 0 ? operation_break(operation, fold(r)) : STEP_DONE;
 }
 
@@ -528,10 +524,9 @@ static const Step create_steps[CREATE_N] = {
         [CREATE_USER] = {.name = "user", .run = create_user, .answered = create_on_user},
         [CREATE_WRITABLE] = {.name = "writable layer", .run = create_writable, .answered = create_on_done},
         [CREATE_SPEC] = {.name = "spec", .run = create_spec},
-        [CREATE_ROOTFS] = {.name = "root file system", .run = create_rootfs, .answered = create_on_done},
+        [CREATE_ROOTFS] = {.name = "root file system", .run = create_rootfs, .answered = create_on_rootfs},
         [CREATE_VOLUME] = {.name = "image volume", .run = create_volume, .answered = create_on_volume},
         [CREATE_VOLUME_MOUNT] = {.name = "mount of an image volume", .run = create_volume_mount, .answered = create_on_volume_mount},
-        [CREATE_LOG_FILE] = {.name = "log file", .run = create_log_file, .answered = create_on_log_file},
         [CREATE_LAUNCH] = {.name = "OCI runtime", .run = create_launch, .answered = create_on_launch, .once = true},
         [CREATE_LOG] = {.name = "log", .run = create_log, .answered = create_on_log},
         [CREATE_COMMIT] = {.name = "record", .run = create_commit},

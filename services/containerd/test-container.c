@@ -108,7 +108,7 @@ static Container *world_add(World *w, const char *id, const char *pod_id, const 
         assert_ok(container_table_add(&w->containerd.containers, container));
         assert_ok(container_store_insert(&w->containerd.store, container));
         record_of(container, label);
-        assert_ok(container_store_record(&w->containerd.store, container));
+        assert_ok(container_store_record(&w->containerd.store, container, container->state));
         assert_ok(container_set_state(container, CONTAINER_STATE_CREATED, "test"));
         return container;
 }
@@ -203,7 +203,7 @@ static void test_rows(void)
         Container *container = world_add(&w, a, pod, "a", 3, "x");
         container->runtime = 1;
         container->pid = 77;
-        assert_ok(container_store_record(&w.containerd.store, container));
+        assert_ok(container_store_record(&w.containerd.store, container, container->state));
         assert_ok(container_set_state(container, CONTAINER_STATE_STARTING, "test"));
         container->started_nsec = 2000;
         assert_ok(container_set_state(container, CONTAINER_STATE_RUNNING, "test"));

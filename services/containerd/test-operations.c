@@ -9,7 +9,7 @@
 
 #define ASK(name) ROW_GATEWAYD_CONTAINERD_##name
 
-#define MADE "lease_take image_get user_lookup writable_prepare rootfs_prepare log_file_open launch_create log_open usage_open "
+#define MADE "lease_take image_get user_lookup writable_prepare rootfs_prepare launch_create log_open usage_open "
 #define GONE_FROM_LAUNCH "launch_delete rootfs_remove launch_delete writable_remove lease_release "
 
 static void begin(Peers *p)
@@ -70,7 +70,6 @@ static void test_create_is_undone(void)
                 {"user_lookup", "image_release lease_release "},
                 {"writable_prepare", "writable_remove lease_release "},
                 {"rootfs_prepare", "rootfs_remove writable_remove lease_release "},
-                {"log_file_open", "rootfs_remove writable_remove lease_release "},
                 {"launch_create", GONE_FROM_LAUNCH},
                 {"log_open", GONE_FROM_LAUNCH},
         };
@@ -98,6 +97,22 @@ static void test_create_is_undone(void)
                 assert_eq_int(p.outcome, 0);
                 peers_done(&p);
         }
+}
+
+/* A hand that keeps the log to itself. */
+static void test_a_root_without_a_log(void)
+{
+        Peers p;
+
+        peers_init(&p);
+        p.loses_log = true;
+        peers_create(&p, "web", "/bin/true", 'a');
+        peers_settle(&p);
+        assert_eq_int(p.outcome, CHANNEL_E_FAILED);
+        assert_true(strstr(p.text, "without the log") != NULL);
+        assert_eq_str(p.log, "lease_take image_get user_lookup writable_prepare rootfs_prepare rootfs_remove writable_remove lease_release ");
+        assert_eq_int(p.containerd.containers.n, 0);
+        peers_done(&p);
 }
 
 /* What the runtime itself refuses is told when the container is started, as kubelets expect. */
@@ -685,6 +700,7 @@ int main(void)
 {
         TEST_RUN(test_create_in_order);
         TEST_RUN(test_create_is_undone);
+        TEST_RUN(test_a_root_without_a_log);
         TEST_RUN(test_a_command_that_is_not_there);
         TEST_RUN(test_what_waits_for_the_runtime);
         TEST_RUN(test_a_runtime_that_fails_late);

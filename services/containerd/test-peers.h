@@ -62,6 +62,7 @@ struct Peers {
         bool knows_attachments; /* logd does, of stdout */
         const char *silent_at; /* the row that is not answered */
         ReplyTo silent;        /* where its answer would go */
+        bool loses_log;        /* setup prepares a root, and sends no log */
         bool tells_checked;    /* launch says so before it answers, or fails */
         bool exit_at_kill;     /* cgroup_kill ends the first process */
         char notices[1024];    /* what gatewayd was told: kind, id's first digit, number of statuses, each followed by a space */
@@ -248,7 +249,7 @@ static inline int peers_on_request(void *userdata, Frame *frame)
                 return peers_answer_create(p, to);
         if (row == ROW_CONTAINERD_LAUNCH_LAUNCH_EXEC)
                 return peers_answer_exec(p, frame->flat, to);
-        if (row == ROW_CONTAINERD_SETUP_LOG_FILE_OPEN) {
+        if (row == ROW_CONTAINERD_SETUP_LOG_FILE_OPEN || (row == ROW_CONTAINERD_SETUP_ROOTFS_PREPARE && !p->loses_log)) {
                 _cleanup_fd_ int fd = open(p->path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
                 return reply_send_packed(to, NULL, 0, &fd, 1);
         }

@@ -236,7 +236,7 @@ static int update_apply(Update *update)
         r = container_set_record(container, TAKE_PTR(status_bytes), n_status, TAKE_PTR(spec_bytes), n_spec, config_bytes,
                                  record->n_config);
         if (r == 0)
-                r = container_store_record(&container->containerd->store, container);
+                r = container_store_record(&container->containerd->store, container, container->state);
         if (r == STORE_E_FULL) {
                 /* The call stays in the row: after a restart it is done again. */
                 log_warning("container %s: its new limits are in force, but not recorded: the disk of the state directory is full",

@@ -32,9 +32,13 @@ static int setup_id(const HandRequest *request, const char **ret_id, Refusal *re
 
 static int on_rootfs_prepare(void *context, int edge_fd, HandRequest *request)
 {
+        const RootfsPrepare *verb = (const void *)request->frame.payload;
         Refusal refusal = {0};
-        int r = rootfs_prepare(context, (const void *)request->frame.payload, &refusal);
-        return setup_answer(edge_fd, request, r, &refusal, NULL, -1);
+        _cleanup_fd_ int fd = -1;
+        int r = rootfs_prepare(context, verb, &refusal);
+        if (r == 0 && !str_is_empty(verb->permit.log_path))
+                r = log_file_open(context, verb->permit.id, &fd, &refusal);
+        return setup_answer(edge_fd, request, r, &refusal, NULL, fd);
 }
 
 static int on_rootfs_remove(void *context, int edge_fd, HandRequest *request)
