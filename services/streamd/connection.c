@@ -198,8 +198,8 @@ static int connection_on_request(Connection *connection, const HttpHead *head)
         case HANDSHAKE_E_PROTOCOL:
                 return connection_answer(connection, "403 Forbidden", "",
                                          "no sub-protocol in common: exec and attach are v4.channel.k8s.io (SPDY/3.1) or "
-                                         "v5.channel.k8s.io (WebSocket) and older, port-forward is portforward.k8s.io or "
-                                         "SPDY/3.1+portforward.k8s.io");
+                                         "v5.channel.k8s.io (WebSocket) and older, port-forward is portforward.k8s.io, "
+                                         "SPDY/3.1+portforward.k8s.io or v4.channel.k8s.io (WebSocket)");
         default:
                 return connection_answer(connection, "404 Not Found", "", "there is nothing here");
         }

@@ -23,6 +23,7 @@ typedef struct Pair {
         uint32_t call_id; /* forward_connect under way, if connecting */
         bool connecting;
         bool connected;
+        size_t index;    /* of its port, where the forward has channels */
         bool is_counted; /* in Streamd.n_pairs */
         bool is_refused; /* there are too many */
         bool data_ended; /* the client sends no more, also before there is a socket */
@@ -88,6 +89,8 @@ static int _printf_(2, 3) pair_fail(Pair *pair, const char *format, ...)
         (void)vsnprintf(text, sizeof(text), format, arguments);
         va_end(arguments);
         log_info("port-forward %s: %s", pair->forward->id, text);
+        if (pair->forward->has_channels)
+                r = port_channels_send(&pair->forward->channels, pair->index, true, text, strlen(text));
         if (error) {
                 error->owner = NULL;
                 r = spdy_stream_send(spdy, error, text, strlen(text), true);
@@ -102,7 +105,9 @@ static int pair_on_socket_bytes(Leg *leg, const uint8_t *bytes, size_t n)
 {
         Pair *pair = leg->owner;
         SpdyStream *data = pair->streams[FORWARD_DATA];
-        int r = data ? spdy_stream_send(&pair->forward->spdy, data, bytes, n, false) : 0;
+        int r = pair->forward->has_channels ? port_channels_send(&pair->forward->channels, pair->index, false, bytes, n)
+                : data                      ? spdy_stream_send(&pair->forward->spdy, data, bytes, n, false)
+                                            : 0;
 
         return r ? fold(r) : 0;
 }
@@ -254,14 +259,11 @@ static int forward_on_stream(void *userdata, SpdyStream *stream, const SpdyHeade
         return r ? fold(r) : 0;
 }
 
-static int forward_on_data(void *userdata, SpdyStream *stream, const uint8_t *bytes, size_t n)
+/* For the pod. */
+static int pair_write(Pair *pair, const uint8_t *bytes, size_t n)
 {
-        Forward *forward = userdata;
-        Pair *pair = stream->owner;
         int r;
 
-        if (stream->kind != FORWARD_DATA || !pair)
-                return 0;
         if (pair->connected) {
                 if (pair->leg.eof)
                         pair->since_usec = clock_monotonic_usec();
@@ -269,7 +271,29 @@ static int forward_on_data(void *userdata, SpdyStream *stream, const uint8_t *by
         } else {
                 r = byte_queue_append(&pair->early, bytes, n);
                 if (r == 0)
-                        forward->connection->n_in_waiting += n;
+                        pair->forward->connection->n_in_waiting += n;
+        }
+        return r ? fold(r) : 0;
+}
+
+static int forward_on_data(void *userdata, SpdyStream *stream, const uint8_t *bytes, size_t n)
+{
+        Pair *pair = stream->owner;
+        int r = stream->kind == FORWARD_DATA && pair ? pair_write(pair, bytes, n) : 0;
+
+        return r ? fold(r) : 0;
+}
+
+/* A channel whose connection is over has no end that the client would know of. */
+static int forward_on_channel(void *userdata, size_t port_index, const uint8_t *bytes, size_t n)
+{
+        Forward *forward = userdata;
+        int r = 0;
+
+        list_for_each(i, &forward->pairs) {
+                Pair *pair = container_of(i, Pair, link);
+                if (pair->index == port_index)
+                        r = r ? r : pair_write(pair, bytes, n);
         }
         return r ? fold(r) : 0;
 }
@@ -333,6 +357,10 @@ int forward_new(Connection *connection, Frame *frame, Forward **ret)
         forward->connection = connection;
         list_append(&connection->streamd->forwards, &forward->link);
         list_init(&forward->pairs);
+        forward->has_channels = connection->handshake.protocol != NULL;
+        forward->n_ports = opened->n_ports;
+        for (size_t i = 0; i < MIN2(opened->n_ports, (size_t)PORT_CHANNELS_PORTS_MAX); i++)
+                forward->ports[i] = opened->ports[i];
         spdy_session_init(&forward->spdy, &forward_spdy_handlers, forward, &connection->out, FORWARD_STREAMS_MAX);
         if (connection->handshake.medium == MUX_MEDIUM_WEBSOCKET) {
                 forward->spdy.in_websocket = true;
@@ -372,15 +400,56 @@ static int forward_set_timer(Forward *forward)
         return r ? fold(r) : 0;
 }
 
+/* The WebSocket ends with the last of its connections. Frees the forward. */
+static int forward_end_channels(Forward *forward, uint16_t reason)
+{
+        int r = websocket_session_close(&forward->channels.websocket, reason);
+
+        if (r)
+                return fold(r);
+        connection_finish(forward->connection);
+        return 0;
+}
+
+/* All of their connections are made at once. */
+static int forward_start_channels(Forward *forward)
+{
+        bool is_too_many = forward->n_ports > PORT_CHANNELS_PORTS_MAX;
+        size_t n = is_too_many ? 0 : forward->n_ports;
+        int r = port_channels_init(&forward->channels, forward->ports, n, forward->connection->handshake.protocol->base64,
+                                   forward_on_channel, forward, &forward->connection->out);
+
+        for (size_t i = 0; i < n && r == 0; i++) {
+                Pair *pair = NULL;
+                r = forward_add_pair(forward, "", (uint16_t)forward->ports[i], &pair);
+                if (r == 0) {
+                        pair->index = i;
+                        r = pair_connect(pair);
+                }
+        }
+        if (r == 0 && is_too_many) {
+                log_info("port-forward %s: the request names %zu ports, channels there are for %d", forward->id, forward->n_ports,
+                         PORT_CHANNELS_PORTS_MAX);
+                return forward_end_channels(forward, WEBSOCKET_CLOSE_TOO_BIG);
+        }
+        return r ? fold(r) : 0;
+}
+
 int forward_start(Forward *forward)
 {
-        return forward_set_timer(forward);
+        int r = forward_set_timer(forward);
+
+        if (r == 0 && forward->has_channels)
+                r = forward_start_channels(forward);
+        return r ? fold(r) : 0;
 }
 
 int forward_feed(Forward *forward, uint8_t *bytes, size_t n)
 {
         bool websocket = forward->connection->handshake.medium == MUX_MEDIUM_WEBSOCKET;
-        int r = websocket ? websocket_session_feed(&forward->websocket, bytes, n) : spdy_session_feed(&forward->spdy, bytes, n);
+        int r = forward->has_channels ? port_channels_feed(&forward->channels, bytes, n)
+                : websocket           ? websocket_session_feed(&forward->websocket, bytes, n)
+                                      : spdy_session_feed(&forward->spdy, bytes, n);
 
         if (r < 0)
                 return fold(r);
@@ -410,9 +479,11 @@ int forward_continue(Forward *forward)
                                       pair->port, forward->connection->pod_id, STREAM_PAIRS_POD_MAX, STREAM_PAIRS_MAX);
                 else if (r == 0 && !pair->connecting && !pair->connected && pair->since_usec == 0)
                         r = pair_fail(pair, "port %u: the client gave request %s up", pair->port, pair->request_id);
-                else if (pair->connected && pair->leg.eof && pair->leg.shut)
+                else if (pair->connected && pair->leg.eof && (pair->leg.shut || forward->has_channels))
                         r = r ? r : pair_end(pair);
         }
+        if (r == 0 && forward->has_channels && list_is_empty(&forward->pairs))
+                r = forward_end_channels(forward, WEBSOCKET_CLOSE_NORMAL);
         return r ? fold(r) : 0;
 }
 

@@ -2,9 +2,11 @@
 #pragma once
 
 /* One port-forward: pairs of SPDY streams, data and error, that belong together by a request id, and for each pair one
- * socket that sandboxd connected into the pod. Over a WebSocket the same SPDY travels in binary messages. */
+ * socket that sandboxd connected into the pod. Over a WebSocket the same SPDY travels in binary messages; or there is one pair of
+ * channels for each port of the request. */
 
 #include "services/streamd/leg.h"
+#include "services/streamd/port-channels.h"
 
 #define FORWARD_STREAMS_MAX 256 /* of a connection: 128 pairs */
 
@@ -14,6 +16,10 @@ typedef struct Forward {
         char *id;               /* sandboxd's name of it */
         SpdySession spdy;
         WebsocketSession websocket; /* of its medium */
+        bool has_channels;
+        PortChannels channels;      /* if so: then there is no SPDY */
+        uint32_t ports[PORT_CHANNELS_PORTS_MAX]; /* of the request, for them */
+        size_t n_ports;             /* more than these: it is refused */
         List pairs;                 /* Pair.link */
 } Forward;
 

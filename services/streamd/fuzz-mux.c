@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Fuzz target: the input is what a client of exec sends. The first byte chooses the sub-protocol and whether there is a
- * terminal, the second cuts the rest into pieces. Stdin is echoed, resizes are read. */
+/* Fuzz target: the input is what a client of exec sends, or one of a port-forward in channels. The first byte chooses the sub-protocol
+ * and whether there is a terminal, the second cuts the rest into pieces. Stdin and ports are echoed, resizes are read. */
 
 #include "services/streamd/fuzz.h"
 #include "services/streamd/mux.h"
+#include "services/streamd/port-channels.h"
 #include "services/streamd/resize.h"
 #include "services/streamd/session-status.h"
 
@@ -43,6 +44,24 @@ static void fuzz_take(ByteQueue *out)
         byte_queue_consume(out, byte_queue_length(out));
 }
 
+static int fuzz_on_port(void *userdata, size_t port_index, const uint8_t *bytes, size_t n)
+{
+        assert(n > 0 && port_index < 3);
+        return port_channels_send(userdata, port_index, bytes[0] & 1, bytes, n);
+}
+
+static void fuzz_ports(const uint8_t *input, size_t n_input)
+{
+        static const uint32_t ports[] = {1, 80, 65535};
+        ByteQueue out = BYTE_QUEUE_NULL;
+        PortChannels channels;
+
+        if (port_channels_init(&channels, ports, 3, input[0] & 1, fuzz_on_port, &channels, &out) < 0)
+                abort();
+        fuzz_feed(input + 2, n_input - 2, input[1] ? input[1] : 4096, (fuzz_take(&out), port_channels_feed(&channels, bytes, n)));
+        byte_queue_done(&out);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *input, size_t n_input)
 {
         static const MuxProtocol protocols[] = {
@@ -55,6 +74,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t n_input)
 
         if (n_input < 2)
                 return 0;
+        if (input[0] & 16) {
+                fuzz_ports(input, n_input);
+                return 0;
+        }
         bool tty = input[0] & 4;
         size_t step = input[1] ? input[1] : 4096;
         mux_init(&fuzz.mux, &protocols[input[0] & 3], &fuzz_handlers, &fuzz, &out, true, true, !tty);

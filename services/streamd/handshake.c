@@ -84,17 +84,39 @@ static bool handshake_names_any(const HttpHead *head, const char *header)
         return false;
 }
 
+/* SPDY where the client has it, for a channel has no end of its own. Who names nothing is taken as kubelet's server takes old clients. */
+static int handshake_choose_forward(const HttpHead *head, const char *header, bool names_any, Handshake *handshake)
+{
+        static const MuxProtocol channels[] = {
+                {"v4.channel.k8s.io", MUX_MEDIUM_WEBSOCKET, 4, false},
+                {"v4.base64.channel.k8s.io", MUX_MEDIUM_WEBSOCKET, 4, true},
+        };
+        bool websocket = handshake->medium == MUX_MEDIUM_WEBSOCKET;
+
+        if (!names_any) {
+                handshake->protocol = websocket ? &channels[0] : NULL;
+                return 0;
+        }
+        if (http_head_has_token(head, header, handshake_forward_names[handshake->medium])) {
+                handshake->name = handshake_forward_names[handshake->medium];
+                return 0;
+        }
+        for (size_t i = 0; websocket && i < ARRAY_SIZE(channels); i++) {
+                if (!http_head_has_token(head, header, channels[i].name))
+                        continue;
+                handshake->protocol = &channels[i];
+                handshake->name = channels[i].name;
+                return 0;
+        }
+        return HANDSHAKE_E_PROTOCOL;
+}
+
 static int handshake_choose_protocol(const HttpHead *head, const char *header, Handshake *handshake)
 {
         bool names_any = handshake_names_any(head, header);
 
-        if (handshake->verb == HANDSHAKE_PORT_FORWARD) {
-                const char *name = handshake_forward_names[handshake->medium];
-                if (!names_any && handshake->medium == MUX_MEDIUM_SPDY)
-                        return 0; /* as kubelet's server takes old clients */
-                handshake->name = name;
-                return http_head_has_token(head, header, name) ? 0 : HANDSHAKE_E_PROTOCOL;
-        }
+        if (handshake->verb == HANDSHAKE_PORT_FORWARD)
+                return handshake_choose_forward(head, header, names_any, handshake);
         for (size_t i = 0; i < ARRAY_SIZE(handshake_protocols); i++) {
                 const MuxProtocol *protocol = &handshake_protocols[i];
                 if (protocol->medium != handshake->medium)

@@ -16,7 +16,8 @@ typedef struct Handshake {
         HandshakeVerb verb;
         char token[HANDSHAKE_TOKEN_MAX + 1]; /* base64url, as it stands in the URL */
         MuxMedium medium;
-        const MuxProtocol *protocol; /* of exec and attach. A port-forward is SPDY, in a WebSocket if that is the medium */
+        const MuxProtocol *protocol; /* of exec and attach. A port-forward has one if it is in the channels of a WebSocket, else it is SPDY,
+                                        in a WebSocket if that is the medium */
         const char *name;            /* the sub-protocol to be named in the answer; NULL: the client named none */
         char accept[BASE64_ENCODED_MAX(20) + 1]; /* WebSocket: the answer to its key */
 } Handshake;

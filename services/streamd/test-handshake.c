@@ -90,8 +90,7 @@ static void test_refused(void)
         assert_refused(HANDSHAKE_E_UPGRADE, "GET /exec/a", "Connection: Upgrade\r\nUpgrade: h2c\r\n");
         assert_refused(HANDSHAKE_E_PROTOCOL, "GET /exec/a", UPGRADE_SPDY "X-Stream-Protocol-Version: v9\r\n");
         assert_refused(HANDSHAKE_E_PROTOCOL, "GET /portforward/a", UPGRADE_SPDY VERSIONS("X-Stream-Protocol-Version"));
-        assert_refused(HANDSHAKE_E_PROTOCOL, "GET /portforward/a", UPGRADE_WEBSOCKET VERSIONS("Sec-WebSocket-Protocol"));
-        assert_refused(HANDSHAKE_E_PROTOCOL, "GET /portforward/a", UPGRADE_WEBSOCKET);
+        assert_refused(HANDSHAKE_E_PROTOCOL, "GET /portforward/a", UPGRADE_WEBSOCKET "Sec-WebSocket-Protocol: v5.channel.k8s.io\r\n");
         static const char *const websocket[] = {
                 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
                 "Sec-WebSocket-Version: 13\r\n",
