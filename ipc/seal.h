@@ -27,6 +27,7 @@ typedef enum PermitVerb {
         PERMIT_VERB_EXEC,             /* ExecSyncRequest or ExecRequest; id = the exec, pod_id = the container */
         PERMIT_VERB_PORT_FORWARD,     /* PortForwardRequest; id = the session, pod_id = the pod */
         PERMIT_VERB_UPDATE,           /* UpdateContainerResourcesRequest; id = the update, pod_id = the container */
+        PERMIT_VERB_CHECKPOINT,       /* CheckpointContainerRequest; id = the checkpoint, pod_id = the container */
 } PermitVerb;
 
 /* Facts of the request that hands without a decoder check. */

@@ -17,6 +17,7 @@ typedef enum PolicyId {
         POLICY_DECOMPRESS_CHILD, /* imaged-tree: gzip and zstd, stdin to stdout */
         POLICY_TREE_JAIL,        /* imaged-tree: one tree; its root, network and process namespaces are built by the parent */
         POLICY_RENDER_CHILD,     /* containerd-launch: permit and typed spec to config.json */
+        POLICY_ARCHIVE_CHILD,    /* containerd-launch: the files of a checkpoint into its archive */
         POLICY_CNI_CHILD,        /* sandboxd-cni: conflists and plugin results */
         POLICY_N
 } PolicyId;

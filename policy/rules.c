@@ -345,6 +345,12 @@ static const Rule rules_tied[] = {
 };
 SET(tied);
 
+/* What a jail tells while somebody listens. */
+static const Rule rules_streams[] = {
+        ALLOW_IF("socketpair", 0, U32, AF_UNIX, "the two ends of what a jail tells of a container's files"),
+};
+SET(streams);
+
 /* The jail alone: a mknodat that cannot make a device even where the capability is. */
 static const Rule rules_jail[] = {
         ALLOW_IF2("mknodat", 2, S_IFMT, S_IFCHR, 3, U32, 0, "whiteouts"),
@@ -442,7 +448,7 @@ const RuleSet *const rule_sets[POLICY_N][RULE_SETS_MAX] = {
         [POLICY_IMAGED_FETCH] = SETS(&set_loop, &set_network, &set_pipes, &set_fork, &set_restrict),
         [POLICY_IMAGED_PARSE] = SETS(&set_loop, &set_fork, &set_restrict),
         [POLICY_IMAGED_TREE] = SETS(&set_files, &set_trees, &set_mounts, &set_namespaces, &set_fork, &set_restrict,
-                                    &set_drop, &set_processes, &set_pipes),
+                                    &set_drop, &set_processes, &set_pipes, &set_streams),
         [POLICY_SANDBOXD] = SETS(&set_loop, &set_files),
         [POLICY_SANDBOXD_SETUP] = SETS(&set_files, &set_mounts, &set_namespaces, &set_fork, &set_restrict,
                                        &set_drop, &set_processes, &set_pipes, &set_network_setup, &set_pod),
@@ -456,5 +462,6 @@ const RuleSet *const rule_sets[POLICY_N][RULE_SETS_MAX] = {
         [POLICY_DECOMPRESS_CHILD] = SETS(&set_tied),
         [POLICY_TREE_JAIL] = SETS(&set_files, &set_jail, &set_tied),
         [POLICY_RENDER_CHILD] = SETS(NULL),
+        [POLICY_ARCHIVE_CHILD] = SETS(NULL),
         [POLICY_CNI_CHILD] = SETS(NULL),
 };

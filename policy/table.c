@@ -235,6 +235,14 @@ const PolicyRow policy_rows[POLICY_N] = {
                 .n_processes = 256,
                 .why = "Checks the permit and turns the typed spec into config.json; profiles arrive as fds.",
         },
+        [POLICY_ARCHIVE_CHILD] = {
+                .name = "containerd-launch: archiver",
+                CHILD(CONTAINERD_LAUNCH, 128, 600),
+                .root = POLICY_ROOT_EMPTY,
+                .landlock = POLICY_LANDLOCK_DENY,
+                .n_processes = 256,
+                .why = "Puts CRIU's files and what the container changed, which arrive as fds, into the one file it can write.",
+        },
         [POLICY_CNI_CHILD] = {
                 .name = "sandboxd-cni: reader",
                 CHILD(SANDBOXD_CNI, 128, 20),

@@ -6,6 +6,7 @@
  *   bundle:  <runtime_dir>/containers/<id>/{config.json,pid}   runtime state: <runtime_dir>/oci/
  *   exits:   <runtime_dir>/exits/<id>  preallocated, O_EXCL, on tmpfs (struct ExitRecord of containerd-shim.h)
  *   shims:   <runtime_dir>/shims/<id>.sock  listening socket that the shim inherits
+ *   checkpoints: <state_dir>/checkpoints/<id>/  a container's images, while they are put into their archive
  *
  * row 1 request launch_create: LaunchCreate -> LaunchCreated from A fds memfd-sealed,memfd-sealed reply-fds socket,pidfd,memfd-shared,any,any?,any?
  * row 2 request launch_start: LaunchContainer -> - from A
@@ -17,6 +18,7 @@
  * row 8 request launch_exit_record: LaunchContainer -> LaunchExit from A states ANY
  * row 9 request launch_update: LaunchUpdate -> - from A fds memfd-sealed
  * row 10 event launch_checked: LaunchChecked from B
+ * row 11 request launch_checkpoint: LaunchCheckpoint -> - from A fds memfd-sealed,memfd-sealed,socket
  */
 
 #include "ipc/edges/containerd-shim.h"
@@ -72,6 +74,18 @@ typedef struct LaunchUpdate {
         uint32_t padding;
 } LaunchUpdate;
 
+/* fds: packed bulkhead.runtime_spec.CheckpointSpec, packed runtime.v1.CheckpointContainerRequest, and imaged's stream of what the container
+ * changed in its root file system (ipc/tree-stream.h). The container stands still meanwhile and runs on afterwards. The archive is
+ * at the request's location when this is answered, whole, or nothing is. */
+typedef struct LaunchCheckpoint {
+        Permit permit; /* CHECKPOINT: id = the checkpoint, pod_id = container */
+        uint32_t runtime;
+        uint32_t flags;       /* LAUNCH_FLAG_TTY */
+        uint32_t timeout_sec; /* after that much time nothing is put there any more */
+        uint32_t padding;
+} LaunchCheckpoint;
+#define LAUNCH_CHECKPOINT_SEC_MAX 600
+
 typedef struct LaunchReconnected {
         uint32_t alive; /* 0: no shim listens there any more */
 } LaunchReconnected;
@@ -99,6 +113,11 @@ enum {
         LAUNCH_FEATURE_CHECKPOINT = 1 << 2,
 };
 
+enum {
+        LAUNCH_CRIU_PROGRAM = 1 << 0, /* what OCI runtimes checkpoint with */
+        LAUNCH_CRIU_LIBRARY = 1 << 1, /* by which crun speaks to it */
+};
+
 typedef struct LaunchProbe {
         uint32_t runtime;
 } LaunchProbe;
@@ -106,5 +125,6 @@ typedef struct LaunchProbed {
         uint32_t present; /* executable, root-owned */
         uint32_t has_features; /* it says what it can: the next one counts */
         uint32_t features;     /* LAUNCH_FEATURE_* */
+        uint32_t criu;         /* LAUNCH_CRIU_* that are installed */
         char version[256]; /* first line of --version */
 } LaunchProbed;

@@ -21,6 +21,7 @@
  * row 8 request tree_list: TreeList -> TreeListed from A states ANY
  * row 9 request tree_sync: - -> - from A
  * row 10 request tree_stack: TreeStack -> TreeStacked from A
+ * row 11 request tree_export: TreeExport -> - from A reply-fds socket
  */
 
 #include "ipc/seal.h"
@@ -120,6 +121,16 @@ typedef struct TreeImport {
         uint32_t max_entries;
         uint64_t max_bytes;
 } TreeImport;
+
+/* What is in writable/<container>/upper and what it hides of the layers, through the socket (ipc/tree-stream.h), from the moment that its
+ * reader says so. Owners have owner_id taken off. */
+typedef struct TreeExport {
+        char container[ID_LENGTH + 1];
+        char padding[3];
+        uint32_t owner_id;
+        uint32_t n_layers;
+        uint8_t layers[SEAL_LAYERS_MAX][32]; /* lowest first */
+} TreeExport;
 
 /* The content of a regular file of an import (path relative, resolved beneath it), through a pipe. NOT_FOUND if absent. */
 typedef struct TreeRead {

@@ -6,6 +6,7 @@
 #include "lib/error.h"
 #include "lib/log.h"
 #include "services/containerd/attach.h"
+#include "services/containerd/checkpoint.h"
 #include "services/containerd/containerd.h"
 #include "services/containerd/create.h"
 #include "services/containerd/exit.h"
@@ -84,6 +85,7 @@ Container *container_free(Container *container)
         container->exit = exit_free(container->exit);
         container->remove = remove_free(container->remove);
         container->update = update_free(container->update);
+        container->checkpoint = checkpoint_free(container->checkpoint);
         container->log_link = log_link_free(container->log_link);
         container->log_reopen = log_reopen_free(container->log_reopen);
         container->attach = attach_free(container->attach);

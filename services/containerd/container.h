@@ -17,6 +17,7 @@ typedef struct Stop Stop;
 typedef struct Exit Exit;
 typedef struct Remove Remove;
 typedef struct Update Update;
+typedef struct Checkpoint Checkpoint;
 typedef struct LogLink LogLink;
 typedef struct LogReopen LogReopen;
 typedef struct Attach Attach;
@@ -103,6 +104,7 @@ struct Container {
         Exit *exit;
         Remove *remove;
         Update *update; /* and those that wait for it */
+        Checkpoint *checkpoint;
         LogLink *log_link;
         LogReopen *log_reopen;
         Attach *attach;

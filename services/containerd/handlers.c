@@ -5,6 +5,7 @@
 #include "lib/error.h"
 #include "lib/log.h"
 #include "services/containerd/containerd.h"
+#include "services/containerd/checkpoint.h"
 #include "services/containerd/create.h"
 #include "services/containerd/exec-sync.h"
 #include "services/containerd/log-link.h"
@@ -142,20 +143,38 @@ int on_reopen_container_log(void *userdata, Frame *frame)
         return r < 0 ? fold(r) : 0;
 }
 
+/* The container that gatewayd resolved, which is sealed; the hand looks at the seal. */
+static Container *handlers_find_sealed(Containerd *containerd, const Frame *frame, const ProtobufCBinaryData *sealed, int *ret)
+{
+        Permit permit = {0};
+
+        if (sealed->len == sizeof(permit))
+                memcpy(&permit, sealed->data, sizeof(permit));
+        permit.pod_id[ID_LENGTH] = '\0';
+        return handlers_find(containerd, frame, permit.pod_id, ret);
+}
+
 int on_update_container_resources(void *userdata, Frame *frame)
 {
         const Bulkhead__GatewaydContainerd__UpdateContainerResourcesCall *call =
                 container_of(frame->message, Bulkhead__GatewaydContainerd__UpdateContainerResourcesCall, base);
-        Permit permit = {0};
         int r = 0;
+        Container *container = handlers_find_sealed(userdata, frame, &call->permit, &r);
 
-        /* The container that gatewayd resolved, which is sealed; the hand looks at the seal. */
-        if (call->permit.len == sizeof(permit))
-                memcpy(&permit, call->permit.data, sizeof(permit));
-        permit.pod_id[ID_LENGTH] = '\0';
-        Container *container = handlers_find(userdata, frame, permit.pod_id, &r);
         if (container)
                 r = update_request(container, frame);
+        return r < 0 ? fold(r) : 0;
+}
+
+int on_checkpoint_container(void *userdata, Frame *frame)
+{
+        const Bulkhead__GatewaydContainerd__CheckpointContainerCall *call =
+                container_of(frame->message, Bulkhead__GatewaydContainerd__CheckpointContainerCall, base);
+        int r = 0;
+        Container *container = handlers_find_sealed(userdata, frame, &call->permit, &r);
+
+        if (container)
+                r = checkpoint_request(container, frame);
         return r < 0 ? fold(r) : 0;
 }
 

@@ -10,6 +10,7 @@
 #include "lib/error.h"
 #include "lib/log.h"
 #include "services/containerd/attach.h"
+#include "services/containerd/checkpoint.h"
 #include "services/containerd/create.h"
 #include "services/containerd/exit.h"
 #include "services/containerd/log-link.h"
@@ -83,6 +84,7 @@ static const Step *remove_log(Operation *operation)
         container->stop = stop_free(container->stop);
         container->exit = exit_free(container->exit);
         container->attach = attach_free(container->attach);
+        container->checkpoint = checkpoint_free(container->checkpoint);
         container->log_link = log_link_free(container->log_link);
         container->shim = shim_link_free(container->shim);
         container->pidfd = fd_close(container->pidfd);

@@ -124,6 +124,7 @@ static const Step *runtime_on_probe_row(Operation *operation, const Answer *answ
         state->version[strcspn(state->version, "\n")] = '\0';
         state->has_features = probed->has_features;
         state->features = probed->features;
+        state->criu = probed->criu;
         state->has_recursive_readonly = state->is_present && runtimes->has_mount_setattr &&
                                         (state->has_features ? (state->features & LAUNCH_FEATURE_RECURSIVE_READONLY) != 0
                                                              : runtime_version_has_recursive_readonly(state->version));
@@ -254,6 +255,7 @@ static void runtime_write_features(JsonText *json, const RuntimeState *state)
         json_text_bool(json, "userNamespaces", state->has_userns);
         json_text_bool(json, "idmappedMounts", (state->features & LAUNCH_FEATURE_IDMAP) != 0);
         json_text_bool(json, "checkpoint", (state->features & LAUNCH_FEATURE_CHECKPOINT) != 0);
+        json_text_bool(json, "criu", (state->criu & LAUNCH_CRIU_PROGRAM) != 0);
         json_text_close(json, '}');
 }
 

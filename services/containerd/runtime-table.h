@@ -15,6 +15,7 @@ typedef struct RuntimeState {
         char version[256]; /* the first line of --version; not present: why */
         bool has_features;      /* it says so itself; else it is known by its version */
         uint32_t features;      /* LAUNCH_FEATURE_* */
+        uint32_t criu;          /* LAUNCH_CRIU_* */
         bool has_recursive_readonly;
         bool has_userns; /* joins a pinned user namespace */
 } RuntimeState;

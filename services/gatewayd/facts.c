@@ -177,6 +177,8 @@ int facts_fill(Permit *permit, uint32_t verb, const ProtobufCMessage *request, c
                 return facts_fill_ports(permit, container_of(request, Runtime__V1__PortForwardRequest, base), ret_why);
         } else if (request->descriptor == &runtime__v1__update_container_resources_request__descriptor) {
                 *ret_object = container_of(request, Runtime__V1__UpdateContainerResourcesRequest, base)->container_id;
+        } else if (request->descriptor == &runtime__v1__checkpoint_container_request__descriptor) {
+                *ret_object = container_of(request, Runtime__V1__CheckpointContainerRequest, base)->container_id;
         }
         return 0;
 }

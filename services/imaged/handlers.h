@@ -21,3 +21,6 @@ int on_writable_prepare(void *userdata, Frame *frame);
 int on_writable_remove(void *userdata, Frame *frame);
 int on_writable_measure(void *userdata, Frame *frame);
 int on_user_lookup(void *userdata, Frame *frame);
+
+/* containerd (export.c) */
+int on_writable_export(void *userdata, Frame *frame);

@@ -30,6 +30,9 @@ typedef enum RenderKind {
         RENDER_KIND_LIMITS, /* limits.json, from the container's config.json */
         RENDER_KIND_UPDATE, /* limits.json, from the one before it and the request */
         RENDER_KIND_FEATURES, /* no document: what the runtime says of its features is read; needs no permit */
+        RENDER_KIND_CHECKPOINT, /* no document: where the request has the archive */
+        RENDER_KIND_ARCHIVE, /* the archive, from the spec, the files of the dump and the stream */
+        RENDER_KIND_WHY, /* no document: CRIU's log (container_fd) of a dump that failed is read; needs no permit */
 } RenderKind;
 
 /* What is rendered, and from what; fds that the kind does not need are -1. */
@@ -38,10 +41,12 @@ typedef struct RenderJob {
         RenderKind kind;
         uint32_t flags; /* LAUNCH_FLAG_* */
         int spec_fd, request_fd, container_fd;
+        int stream_fd, result_fd; /* of ARCHIVE: what the container changed; where it is written */
+        char *ret_location;     /* borrowed, RENDER_PATH_MAX; of CHECKPOINT */
         uint32_t *ret_features; /* borrowed; of FEATURES */
 } RenderJob;
 
-/* render-parent.c: writes the document that the confined child renders to path. */
+/* render-parent.c: writes the document that the confined child renders to path; NULL: to the job's result_fd. */
 int render_run(const Launch *launch, const RenderJob *job, const char *path, Verdict *verdict);
 /* render-child.c: all that decodes. */
 _Noreturn void render_child(const Launch *launch, const RenderJob *job, int ask_fd, int result_fd);

@@ -16,6 +16,8 @@
 #include "lib/grpc-status.h"
 #include "lib/log.h"
 #include "services/containerd/launch/launch.h"
+#include "services/containerd/launch/render-ask.h"
+#include "services/containerd/runtime/checkpoint.h"
 #include "services/containerd/runtime/limits.h"
 #include "services/containerd/runtime/place.h"
 #include "services/containerd/runtime/runtime.h"
@@ -267,6 +269,60 @@ static int on_launch_update(void *context, int edge_fd, HandRequest *request)
         return launch_answer(edge_fd, request, r, &verdict, NULL);
 }
 
+/* What a checkpoint says of itself, and CRIU's own words where they are the reason. */
+static int launch_checkpoint_failed(const Launch *launch, const Permit *permit, const Checkpoint *checkpoint, Verdict *verdict)
+{
+        Verdict why = {0};
+        _cleanup_fd_ int log_fd = checkpoint->is_undumped ? checkpoint_open_log(checkpoint) : -1;
+        const RenderJob job = {.permit = permit, .kind = RENDER_KIND_WHY, .spec_fd = -1, .request_fd = -1, .container_fd = log_fd};
+        if (log_fd >= 0)
+                (void)render_run(launch, &job, "/dev/null", &why);
+        return verdict_set(verdict, why.code == GRPC_STATUS_RESOURCE_EXHAUSTED ? why.code : checkpoint->code, "%.700s%s%.450s", checkpoint->text,
+                           why.code ? "; " : "", why.text);
+}
+
+/* Asked to write a container down. The confined child checks the seal and says where the sealed request has the archive; another one
+ * makes it, of what CRIU wrote and of a stream that it alone reads. Once: whoever asks again did not hear the answer. At worst a taken-over
+ * containerd has other words about the container, and other changed files, in the one archive that the kubelet asked for. */
+static int on_launch_checkpoint(void *context, int edge_fd, HandRequest *request)
+{
+        const Launch *launch = context;
+        const LaunchCheckpoint *verb = (const void *)request->frame.payload;
+        char location[RENDER_PATH_MAX] = "";
+        Checkpoint checkpoint = CHECKPOINT_NULL;
+        RenderJob job = {.permit = &verb->permit, .kind = RENDER_KIND_CHECKPOINT, .spec_fd = request->frame.fds[0], .container_fd = -1,
+                         .request_fd = request->frame.fds[1], .stream_fd = request->frame.fds[2], .ret_location = location};
+        Verdict verdict = {0};
+        int r = launch_check(launch, verb->permit.pod_id, verb->runtime, &verdict);
+        if (r == 0)
+                r = render_run(launch, &job, "/dev/null", &verdict);
+        const Runtime runtime = launch_runtime(launch, r == 0 ? verb->runtime : 0);
+        if (r == 0)
+                r = checkpoint_begin(&checkpoint, launch->common, &runtime, verb->permit.pod_id, verb->timeout_sec);
+        int spent = r == 0 ? hand_check_spent(launch->hand, verb->permit.id) : 0; /* under the lock */
+        if (r == 0 && spent == 0)
+                r = checkpoint_dump(&checkpoint, location, verb->flags & LAUNCH_FLAG_TTY);
+        job = (RenderJob){.permit = job.permit, .kind = RENDER_KIND_ARCHIVE, .spec_fd = job.spec_fd, .request_fd = -1, .container_fd = -1,
+                          .stream_fd = job.stream_fd, .result_fd = checkpoint.archive_fd};
+        if (r == 0 && spent == 0)
+                r = render_run(launch, &job, NULL, &verdict);
+        if (r == 0 && spent == 0)
+                r = checkpoint_commit(&checkpoint);
+        if (r == 0)
+                r = spent < 0 ? fold(spent) : spent > 0 ? 0 : hand_spend(launch->hand, verb->permit.id);
+        if (r > 0 && checkpoint.code)
+                r = launch_checkpoint_failed(launch, &verb->permit, &checkpoint, &verdict);
+        checkpoint_done(&checkpoint); /* before the answer: then it runs, and the next one can begin */
+        return launch_answer(edge_fd, request, r, &verdict, NULL);
+}
+
+/* Whoever worked on its checkpoint may have been killed. */
+static void launch_settle(const Launch *launch, const LaunchContainer *verb)
+{
+        const Runtime runtime = launch_runtime(launch, verb->runtime < launch->config->n_runtimes ? verb->runtime : 0);
+        checkpoint_undo(launch->common, &runtime, verb->id);
+}
+
 static int on_launch_reconnect(void *context, int edge_fd, HandRequest *request)
 {
         const Launch *launch = context;
@@ -277,6 +333,7 @@ static int on_launch_reconnect(void *context, int edge_fd, HandRequest *request)
         if (r != 0)
                 return launch_answer(edge_fd, request, r, &verdict, NULL);
         place_wait_made(launch->common, launch->cgroup_fd, verb->id);
+        launch_settle(launch, verb);
         LaunchReconnected reconnected = {.alive = place_socket(launch->common, verb->id, false, &fd) == 0};
         return hand_reply(edge_fd, request, &reconnected, &fd, fd >= 0 ? 1 : 0);
 }
@@ -302,6 +359,7 @@ static int on_launch_probe(void *context, int edge_fd, HandRequest *request)
         if (verb->runtime < launch->config->n_runtimes)
                 probed.present = launch_run(launch, verb->runtime, arguments, words, &verdict) == 0;
         (void)snprintf(probed.version, sizeof(probed.version), "%.255s", words);
+        probed.criu = checkpoint_probe_criu();
         const Runtime runtime = launch_runtime(launch, probed.present ? verb->runtime : 0);
         _cleanup_fd_ int fd = -1;
         if (probed.present && runtime_features(&runtime, &fd) == 0) {
@@ -319,6 +377,8 @@ static int on_launch_exit_record(void *context, int edge_fd, HandRequest *reques
         Verdict verdict = {0};
         LaunchExit result = {0};
         int r = launch_check(launch, verb->id, 0, &verdict);
+        if (r == 0)
+                launch_settle(launch, verb);
         _cleanup_fd_ int fd = r == 0 ? place_open_record(launch->common, verb->id, O_RDONLY) : -1;
         result.exists = fd >= 0 && pread(fd, &result.record, sizeof(result.record), 0) == (ssize_t)sizeof(result.record);
         return launch_answer(edge_fd, request, r, &verdict, &result);

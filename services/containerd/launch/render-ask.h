@@ -17,6 +17,7 @@ enum {
         RENDER_ASK_SOURCE,      /* a path, SOURCE_* flags (runtime/source.h), a number, within; answer: where it really is, and in mode its SOURCE_NO* */
         RENDER_ASK_CDI,         /* answers: one frame per file of /etc/cdi and /var/run/cdi, with the open file, then one without */
         RENDER_ASK_APPARMOR,    /* answer: the kernel's list of loaded AppArmor profiles, open */
+        RENDER_ASK_FILES,       /* answers: one frame per file of a checkpoint, its name in the archive and the open file, then one without */
         RENDER_ASK_DONE,        /* outcome and text; no answer */
 };
 
@@ -24,6 +25,7 @@ enum {
 enum {
         RENDER_E_REFUSED = 1, /* it cannot be done: the text says what to change */
         RENDER_E_FORBIDDEN,   /* it is more than the permit, or an exec's container, has */
+        RENDER_E_FULL,        /* there is no room for it */
 };
 
 typedef struct RenderAsk {

@@ -14,12 +14,14 @@
 #include <sys/utsname.h>
 
 #include "ipc/decode.h"
+#include "lib/clock.h"
 #include "lib/error.h"
 #include "lib/fd.h"
 #include "policy/policy.h"
 #include "services/containerd/launch/apparmor.h"
 #include "services/containerd/launch/cdi-file.h"
 #include "services/containerd/launch/launch.h"
+#include "services/containerd/launch/render-archive.h"
 #include "services/containerd/launch/render-ask.h"
 #include "services/containerd/launch/render.h"
 #include "services/containerd/launch/seccomp.h"
@@ -349,6 +351,79 @@ static int render_child_features(const RenderChild *child, Render *render, json_
         return r;
 }
 
+static int render_child_checkpoint(const RenderChild *child, Render *render, json_t **ret)
+{
+        DecodeArena arena = {0};
+        ProtobufCMessage *message = NULL;
+        char location[RENDER_PATH_MAX];
+        int r = render_child_decode(child, &arena, child->job->request_fd, "request",
+                                    &runtime__v1__checkpoint_container_request__descriptor, &message);
+        if (r == 0)
+                r = render_checkpoint(render, child->job->permit,
+                                      (const Runtime__V1__CheckpointContainerRequest *)(const void *)message, location);
+        if (r >= 0 && (r == 0 || render->text[0]))
+                (void)str_copy(child->text, child->text_size, r == 0 ? location : render->text);
+        return r;
+}
+
+static int render_child_files(const RenderChild *child, RenderArchive *archive)
+{
+        RenderAnswer answer;
+        int failed = 0;
+        int r = render_child_ask(child->ask_fd, RENDER_ASK_FILES, "");
+        while (r == 0) {
+                _cleanup_fd_ int fd = -1;
+                r = render_child_hear(child->ask_fd, &answer, &fd);
+                if (r < 0 || fd < 0)
+                        break;
+                if (failed == 0)
+                        failed = render_archive_file(archive, answer.path, fd);
+        }
+        return r < 0 ? r : failed;
+}
+
+/* The documents first: tools need not read what is large to know what it is. */
+static int render_child_archive(const RenderChild *child, Render *render, json_t **ret)
+{
+        const RenderJob *job = child->job;
+        RenderArchive archive = {.fd = child->result_fd, .now_nsec = clock_realtime_nsec()};
+        DecodeArena arena = {0};
+        ProtobufCMessage *message = NULL;
+        int r = render_child_decode(child, &arena, job->spec_fd, "spec", &bulkhead__runtime_spec__checkpoint_spec__descriptor, &message);
+        if (r)
+                return r;
+        const Bulkhead__RuntimeSpec__CheckpointSpec *spec = (const Bulkhead__RuntimeSpec__CheckpointSpec *)(const void *)message;
+        json_t *config = render_archive_config(spec, job->permit->pod_id, archive.now_nsec), *status = render_archive_status(spec);
+        r = render_archive_json(&archive, "config.dump", config);
+        if (r == 0)
+                r = render_archive_json(&archive, "status", status);
+        json_decref(config);
+        json_decref(status);
+        if (r == 0)
+                r = render_archive_directory(&archive, "checkpoint/");
+        if (r == 0)
+                r = render_child_files(child, &archive);
+        if (r == 0)
+                r = render_archive_stream(&archive, render, job->stream_fd);
+        if (r == 0)
+                r = render_archive_end(&archive);
+        if (r > 0)
+                (void)str_copy(child->text, child->text_size, render->text);
+        return r;
+}
+
+static int render_child_why(const RenderChild *child, Render *render, json_t **ret)
+{
+        _cleanup_free_ uint8_t *text = NULL;
+        size_t n = 0;
+        int r = render_child_read(child, child->job->container_fd, "log of the dump", &text, &n);
+        if (r == 0)
+                r = render_checkpoint_why(render, (const char *)text, n);
+        if (r > 0 && render->text[0])
+                (void)str_copy(child->text, child->text_size, render->text);
+        return r;
+}
+
 static int render_child_run(const RenderChild *child)
 {
         static const struct {
@@ -360,6 +435,9 @@ static int render_child_run(const RenderChild *child)
                 [RENDER_KIND_LIMITS] = {PERMIT_VERB_UPDATE, render_child_limits},
                 [RENDER_KIND_UPDATE] = {PERMIT_VERB_UPDATE, render_child_limits},
                 [RENDER_KIND_FEATURES] = {0, render_child_features},
+                [RENDER_KIND_CHECKPOINT] = {PERMIT_VERB_CHECKPOINT, render_child_checkpoint},
+                [RENDER_KIND_ARCHIVE] = {PERMIT_VERB_CHECKPOINT, render_child_archive},
+                [RENDER_KIND_WHY] = {0, render_child_why},
         };
         const Launch *launch = child->launch;
         const RenderHost host = {
@@ -458,7 +536,7 @@ void render_child(const Launch *launch, const RenderJob *job, int ask_fd, int re
                 .text_size = sizeof(done.text),
         };
         render_child_measure(launch, job, &facts);
-        int r = policy_enter(POLICY_RENDER_CHILD, launch->common);
+        int r = policy_enter(job->kind == RENDER_KIND_ARCHIVE ? POLICY_ARCHIVE_CHILD : POLICY_RENDER_CHILD, launch->common);
         if (r == 0)
                 r = render_child_run(&child);
         if (r < 0)

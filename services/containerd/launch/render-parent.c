@@ -30,7 +30,8 @@ int render_run(const Launch *launch, const RenderJob *job, const char *path, Ver
         RenderAsk done = {0};
         int pair[2], status = 0;
         const char *id = !job->permit ? "OCI runtime" : job->kind < RENDER_KIND_LIMITS ? job->permit->id : job->permit->pod_id;
-        _cleanup_fd_ int result_fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+        _cleanup_fd_ int result_fd = path ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600)
+                                          : fcntl(job->result_fd, F_DUPFD_CLOEXEC, 0);
         if (result_fd < 0)
                 return verdict_set(verdict, GRPC_STATUS_FAILED_PRECONDITION, "%s: its root file system is not prepared: %s: %s", id,
                                    path, strerror(errno));
@@ -50,8 +51,12 @@ int render_run(const Launch *launch, const RenderJob *job, const char *path, Ver
                                    status, done.text[0] ? done.text : error_trace());
         if (done.outcome == 0 && job->ret_features)
                 *job->ret_features = done.features;
+        if (done.outcome == 0 && job->ret_location)
+                memcpy(job->ret_location, done.text, sizeof(done.text));
         if (done.outcome == 0)
                 return 0;
+        if (done.outcome == RENDER_E_FULL)
+                return verdict_set(verdict, GRPC_STATUS_RESOURCE_EXHAUSTED, "%s: the disk is full; free space: %.1000s", id, done.text);
         if (done.outcome == RENDER_E_REFUSED)
                 return verdict_set(verdict, GRPC_STATUS_INVALID_ARGUMENT, "%s: %.1000s", id, done.text);
         log_warning("refused (%llu since the start): %s: %.1000s",

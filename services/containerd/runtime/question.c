@@ -6,6 +6,7 @@
 #include <sys/sysmacros.h>
 
 #include "lib/error.h"
+#include "services/containerd/runtime/checkpoint.h"
 #include "services/containerd/runtime/host.h"
 #include "services/containerd/runtime/place.h"
 #include "services/containerd/runtime/source.h"
@@ -26,6 +27,12 @@ static int question_reply_file(void *userdata, const char *path, uint32_t priori
 {
         RenderAnswer answer = {.priority = priority};
         return str_copy(answer.path, sizeof(answer.path), path) ? question_reply(*(int *)userdata, RENDER_ASK_CDI, &answer, fd) : 0;
+}
+
+static int question_reply_member(void *userdata, const char *name, int fd)
+{
+        RenderAnswer answer = {0};
+        return str_copy(answer.path, sizeof(answer.path), name) ? question_reply(*(int *)userdata, RENDER_ASK_FILES, &answer, fd) : 0;
 }
 
 /* What it can have done here, the config.json that
@@ -58,6 +65,9 @@ int question_answer(const ConfigCommon *common, const ConfigContainerd *config, 
         case RENDER_ASK_APPARMOR:
                 fd = open(RENDER_APPARMOR_LIST, O_RDONLY | O_CLOEXEC);
                 answer.result = fd < 0 ? negative_errno() : 0;
+                break;
+        case RENDER_ASK_FILES:
+                answer.result = checkpoint_walk(common, permit->pod_id, question_reply_member, &ask_fd);
                 break;
         case RENDER_ASK_SOURCE:
                 answer.result = source_prepare(common, permit, ask, answer.path, &answer.mode);

@@ -23,7 +23,7 @@
 #endif
 
 #define RUNTIME_DEADLINE_USEC (60 * USEC_PER_SEC)
-#define RUNTIME_ARGUMENTS_MAX 16
+#define RUNTIME_ARGUMENTS_MAX 20
 
 /* For an error text: one line of printable ASCII. */
 static void runtime_printable(char to[RUNTIME_WORDS_MAX], const char *raw, size_t n)
@@ -89,9 +89,9 @@ void runtime_exec(int runtime_fd, char *const *arguments)
 }
 
 /* Keeps the first bytes and reads on, so that the runtime never waits for us. False at the deadline. */
-static bool runtime_listen(int fd, char *raw, size_t size, size_t *ret_n)
+static bool runtime_listen(int fd, uint64_t limit_usec, char *raw, size_t size, size_t *ret_n)
 {
-        uint64_t deadline = clock_monotonic_usec() + RUNTIME_DEADLINE_USEC;
+        uint64_t deadline = clock_monotonic_usec() + limit_usec;
         char rest[1024];
         for (;;) {
                 struct pollfd p = {.fd = fd, .events = POLLIN};
@@ -107,7 +107,8 @@ static bool runtime_listen(int fd, char *raw, size_t size, size_t *ret_n)
 }
 
 /* out_fd: its standard output, -1: that is among the words, too. */
-static int runtime_run_to(const Runtime *runtime, const char *const *arguments, int out_fd, char words[RUNTIME_WORDS_MAX])
+static int runtime_run_to(const Runtime *runtime, const char *const *arguments, int out_fd, uint64_t limit_usec,
+                          char words[RUNTIME_WORDS_MAX])
 {
         char root[CONFIG_PATH_MAX + 8], raw[RUNTIME_WORDS_MAX];
         const char *argv[RUNTIME_ARGUMENTS_MAX] = {runtime_name(runtime), "--root", root};
@@ -132,7 +133,7 @@ static int runtime_run_to(const Runtime *runtime, const char *const *arguments, 
                 runtime_exec(runtime_fd, (char *const *)(uintptr_t)argv);
         }
         (void)close(pair[1]);
-        bool in_time = pid > 0 && runtime_listen(pair[0], raw, sizeof(raw), &n_raw);
+        bool in_time = pid > 0 && runtime_listen(pair[0], limit_usec, raw, sizeof(raw), &n_raw);
         (void)close(pair[0]);
         if (pid < 0)
                 return error_origin(-EAGAIN);
@@ -145,7 +146,13 @@ static int runtime_run_to(const Runtime *runtime, const char *const *arguments, 
 
 int runtime_run(const Runtime *runtime, const char *const *arguments, char words[RUNTIME_WORDS_MAX])
 {
-        int r = runtime_run_to(runtime, arguments, -1, words);
+        int r = runtime_run_to(runtime, arguments, -1, RUNTIME_DEADLINE_USEC, words);
+        return r < 0 ? fold(r) : r;
+}
+
+int runtime_run_for(const Runtime *runtime, const char *const *arguments, uint64_t limit_usec, char words[RUNTIME_WORDS_MAX])
+{
+        int r = runtime_run_to(runtime, arguments, -1, limit_usec, words);
         return r < 0 ? fold(r) : r;
 }
 
@@ -156,7 +163,7 @@ int runtime_features(const Runtime *runtime, int *ret_fd)
         _cleanup_fd_ int fd = memfd_create("features", MFD_CLOEXEC);
         if (fd < 0)
                 return error_origin(negative_errno());
-        int r = runtime_run_to(runtime, arguments, fd, words);
+        int r = runtime_run_to(runtime, arguments, fd, RUNTIME_DEADLINE_USEC, words);
         if (r == 0)
                 *ret_fd = TAKE_FD(fd);
         return r < 0 ? fold(r) : r;

@@ -30,6 +30,8 @@ _Noreturn void runtime_exec(int runtime_fd, char *const *arguments);
 /* Runs it to its end, at most a minute, with --root and these arguments (NULL-terminated, without argv[0]). words: what it wrote
  * first, in one printable line. 0, an outcome or -errno. */
 int runtime_run(const Runtime *runtime, const char *const *arguments, char words[RUNTIME_WORDS_MAX]);
+/* The same with another limit of time. */
+int runtime_run_for(const Runtime *runtime, const char *const *arguments, uint64_t limit_usec, char words[RUNTIME_WORDS_MAX]);
 /* What it says of itself, as JSON in a memory file of the caller's. 0, an outcome (older ones do not know the verb) or -errno. */
 int runtime_features(const Runtime *runtime, int *ret_fd);
 /* The words that it wrote to a log file, which is removed. */

@@ -34,7 +34,7 @@ static uint32_t copy_owner(uint32_t owner_id, uint32_t id)
         return owner_id + (id < COPY_USERNS_IDS ? id : COPY_NOBODY);
 }
 
-static bool copy_xattr_is_kept(const char *name)
+bool copy_xattr_is_kept(const char *name)
 {
         return str_equal(name, "security.capability") ||
                (str_has_prefix(name, "user.") && !str_has_prefix(name, "user.overlay."));

@@ -17,6 +17,9 @@ typedef struct CopySpec {
 /* Owner (owner_id added), mode, attributes and times of from_fd, neither of them O_PATH. name is for the report. */
 int copy_attributes(int from_fd, int to_fd, uint32_t owner_id, const char *name, Report *report);
 
+/* An extended attribute that goes with a file: not overlayfs's own, nor what only the host's kernel gives away. */
+bool copy_xattr_is_kept(const char *name);
+
 /* path: as the image wrote it; resolved within the image, symlinks followed there. A path that does not exist, or is no
  * directory, leaves the volume empty. to_fd is an empty directory. 0 or REPORT_E_FAILED. The caller has umask 0. */
 int copy_volume(int image_fd, const char *path, int to_fd, CopySpec *spec, Report *report);
