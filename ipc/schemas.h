@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The schemas of all edges by their ids, for whoever is told an edge by linkd. */
+/* The schemas of all edges by their ids, for tests. A process names its own one by one: this table brings every message there is. */
 
 #include "ipc/wire.h"
 

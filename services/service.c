@@ -7,7 +7,6 @@
 
 #include "services/service.h"
 #include "ipc/control.h"
-#include "ipc/schemas.h"
 #include "lib/clock.h"
 #include "lib/error.h"
 #include "lib/fd.h"
@@ -71,22 +70,23 @@ static void service_on_changed(void *userdata, Channel *channel, bool connected)
 
         for (size_t i = 0; i < service->spec->n_edges; i++) {
                 const ServiceEdge *edge = &service->spec->edges[i];
+                EdgeId id = edge->schema->edge;
                 uint64_t violations;
 
-                if (service->channels[edge->edge] != channel)
+                if (service->channels[id] != channel)
                         continue;
                 violations = channel_violations(channel);
                 if (!connected && service->row_state != ROW_STATE_STOPPING) {
                         const ControlEdgeLost lost = {
-                                .edge = edge->edge,
-                                .generation = service->generations[edge->edge],
-                                .violation = violations > service->violations[edge->edge],
+                                .edge = id,
+                                .generation = service->generations[id],
+                                .violation = violations > service->violations[id],
                         };
-                        service->violations[edge->edge] = violations;
+                        service->violations[id] = violations;
                         if (lost.violation)
-                                log_warning("edge %s: %s", topology_edges[edge->edge].name, channel_why(channel));
+                                log_warning("edge %s: %s", topology_edges[id].name, channel_why(channel));
                         else
-                                log_info("edge %s: %s", topology_edges[edge->edge].name, channel_why(channel));
+                                log_info("edge %s: %s", topology_edges[id].name, channel_why(channel));
                         (void)control_send(service->control_fd, CONTROL_EDGE_LOST, &lost, NULL, 0, -1);
                 }
                 if (edge->on_changed)
@@ -263,7 +263,8 @@ static int service_make_channels(Service *service)
 {
         for (size_t i = 0; i < service->spec->n_edges; i++) {
                 const ServiceEdge *edge = &service->spec->edges[i];
-                const TopologyEdge *topology = &topology_edges[edge->edge];
+                EdgeId id = edge->schema->edge;
+                const TopologyEdge *topology = &topology_edges[id];
                 bool is_a = topology->ends[EDGE_SIDE_A] == service->spec->process;
 
                 if (!is_a && topology->ends[EDGE_SIDE_B] != service->spec->process)
@@ -272,7 +273,7 @@ static int service_make_channels(Service *service)
                         continue; /* one channel per spawned peer, made by the service itself */
 
                 const ChannelSpec spec = {
-                        .schema = edge_schema_get(edge->edge),
+                        .schema = edge->schema,
                         .side = is_a ? EDGE_SIDE_A : EDGE_SIDE_B,
                         .handlers = edge->handlers,
                         .on_cancelled = edge->on_cancelled,
@@ -280,10 +281,10 @@ static int service_make_channels(Service *service)
                         .on_failed = service_on_failed,
                         .userdata = service->context,
                 };
-                int r = channel_new(&service->channels[edge->edge], service->base, &spec);
+                int r = channel_new(&service->channels[id], service->base, &spec);
                 if (r)
                         return fold(r);
-                channel_set_state(service->channels[edge->edge], service->row_state);
+                channel_set_state(service->channels[id], service->row_state);
         }
         return 0;
 }

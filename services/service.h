@@ -12,7 +12,7 @@ struct event_base;
 typedef struct Service Service;
 
 typedef struct ServiceEdge {
-        EdgeId edge;
+        const EdgeSchema *schema; /* this one alone: a table of all edges would bring every message of CRI into every process */
         const ChannelHandler *handlers; /* one per row; NULL where we are the sender */
         ChannelCancelled on_cancelled;
         ChannelChanged on_changed;

@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "ipc/edges/containerd-imaged.rows.h"
+#include "ipc/edges/containerd-launch.rows.h"
+#include "ipc/edges/containerd-logd.rows.h"
+#include "ipc/edges/containerd-sandboxd.rows.h"
+#include "ipc/edges/containerd-setup.rows.h"
+#include "ipc/edges/gatewayd-containerd.rows.h"
+#include "ipc/edges/streamd-containerd.rows.h"
 #include "lib/error.h"
 #include "lib/fd.h"
 #include "lib/log.h"
@@ -132,15 +139,15 @@ int main(int argc, char **argv)
         static const ChannelHandler launch[] = {EDGE_CONTAINERD_LAUNCH_HANDLERS_A};
         static const ChannelHandler logd[] = {EDGE_CONTAINERD_LOGD_HANDLERS_A};
         static const ServiceEdge edges[] = {
-                {.edge = EDGE_GATEWAYD_CONTAINERD, .handlers = gatewayd, .on_cancelled = containerd_on_cancelled,
+                {.schema = &edge_schema_gatewayd_containerd, .handlers = gatewayd, .on_cancelled = containerd_on_cancelled,
                  .on_changed = containerd_on_gatewayd},
-                {.edge = EDGE_STREAMD_CONTAINERD, .handlers = streamd, .on_cancelled = containerd_on_session_cancelled,
+                {.schema = &edge_schema_streamd_containerd, .handlers = streamd, .on_cancelled = containerd_on_session_cancelled,
                  .on_changed = containerd_on_streamd},
-                {.edge = EDGE_CONTAINERD_SANDBOXD, .handlers = sandboxd, .on_cancelled = containerd_on_pod_cancelled},
-                {.edge = EDGE_CONTAINERD_IMAGED},
-                {.edge = EDGE_CONTAINERD_SETUP},
-                {.edge = EDGE_CONTAINERD_LAUNCH, .handlers = launch},
-                {.edge = EDGE_CONTAINERD_LOGD, .handlers = logd, .on_changed = containerd_on_logd},
+                {.schema = &edge_schema_containerd_sandboxd, .handlers = sandboxd, .on_cancelled = containerd_on_pod_cancelled},
+                {.schema = &edge_schema_containerd_imaged},
+                {.schema = &edge_schema_containerd_setup},
+                {.schema = &edge_schema_containerd_launch, .handlers = launch},
+                {.schema = &edge_schema_containerd_logd, .handlers = logd, .on_changed = containerd_on_logd},
         };
         static const ServiceSpec spec = {
                 .process = PROCESS_CONTAINERD,

@@ -32,9 +32,9 @@ static void gatewayd_on_sandboxd(void *userdata, Channel *channel, bool connecte
 }
 
 static const ServiceEdge gatewayd_edges[] = {
-        {.edge = EDGE_GATEWAYD_IMAGED, .handlers = gatewayd_imaged_handlers},
-        {.edge = EDGE_GATEWAYD_SANDBOXD, .handlers = gatewayd_sandboxd_handlers, .on_changed = gatewayd_on_sandboxd},
-        {.edge = EDGE_GATEWAYD_CONTAINERD, .handlers = gatewayd_containerd_handlers, .on_changed = gatewayd_on_containerd},
+        {.schema = &edge_schema_gatewayd_imaged, .handlers = gatewayd_imaged_handlers},
+        {.schema = &edge_schema_gatewayd_sandboxd, .handlers = gatewayd_sandboxd_handlers, .on_changed = gatewayd_on_sandboxd},
+        {.schema = &edge_schema_gatewayd_containerd, .handlers = gatewayd_containerd_handlers, .on_changed = gatewayd_on_containerd},
 };
 
 static int gatewayd_on_call(void *userdata, GrpcCall *call)

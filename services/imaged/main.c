@@ -19,11 +19,11 @@ static const ChannelHandler imaged_parse_handlers[] = {EDGE_IMAGED_PARSE_HANDLER
 static const ChannelHandler imaged_tree_handlers[] = {EDGE_IMAGED_TREE_HANDLERS_A};
 
 static const ServiceEdge imaged_edges[] = {
-        {.edge = EDGE_GATEWAYD_IMAGED, .handlers = imaged_gatewayd_handlers},
-        {.edge = EDGE_CONTAINERD_IMAGED, .handlers = imaged_containerd_handlers},
-        {.edge = EDGE_IMAGED_FETCH, .handlers = imaged_fetch_handlers},
-        {.edge = EDGE_IMAGED_PARSE, .handlers = imaged_parse_handlers},
-        {.edge = EDGE_IMAGED_TREE, .handlers = imaged_tree_handlers},
+        {.schema = &edge_schema_gatewayd_imaged, .handlers = imaged_gatewayd_handlers},
+        {.schema = &edge_schema_containerd_imaged, .handlers = imaged_containerd_handlers},
+        {.schema = &edge_schema_imaged_fetch, .handlers = imaged_fetch_handlers},
+        {.schema = &edge_schema_imaged_parse, .handlers = imaged_parse_handlers},
+        {.schema = &edge_schema_imaged_tree, .handlers = imaged_tree_handlers},
 };
 
 Channel *imaged_fetch(Imaged *imaged)

@@ -8,7 +8,7 @@
 static const ChannelHandler logd_containerd_handlers[] = {EDGE_CONTAINERD_LOGD_HANDLERS_B};
 
 static const ServiceEdge logd_edges[] = {
-        {.edge = EDGE_CONTAINERD_LOGD, .handlers = logd_containerd_handlers},
+        {.schema = &edge_schema_containerd_logd, .handlers = logd_containerd_handlers},
 };
 
 static void logd_on_blocked(void *userdata, Log *log)

@@ -35,12 +35,12 @@ static void sandboxd_on_gatewayd(void *userdata, Channel *channel, bool connecte
 }
 
 static const ServiceEdge sandboxd_edges[] = {
-        {.edge = EDGE_GATEWAYD_SANDBOXD, .handlers = sandboxd_gatewayd_handlers, .on_changed = sandboxd_on_gatewayd},
-        {.edge = EDGE_CONTAINERD_SANDBOXD, .handlers = sandboxd_containerd_handlers},
-        {.edge = EDGE_STREAMD_SANDBOXD, .handlers = sandboxd_streamd_handlers, .on_cancelled = sandboxd_on_streamd_cancelled,
+        {.schema = &edge_schema_gatewayd_sandboxd, .handlers = sandboxd_gatewayd_handlers, .on_changed = sandboxd_on_gatewayd},
+        {.schema = &edge_schema_containerd_sandboxd, .handlers = sandboxd_containerd_handlers},
+        {.schema = &edge_schema_streamd_sandboxd, .handlers = sandboxd_streamd_handlers, .on_cancelled = sandboxd_on_streamd_cancelled,
          .on_changed = sandboxd_on_streamd},
-        {.edge = EDGE_SANDBOXD_SETUP, .handlers = sandboxd_setup_handlers},
-        {.edge = EDGE_SANDBOXD_CNI, .handlers = sandboxd_cni_handlers},
+        {.schema = &edge_schema_sandboxd_setup, .handlers = sandboxd_setup_handlers},
+        {.schema = &edge_schema_sandboxd_cni, .handlers = sandboxd_cni_handlers},
 };
 
 Channel *sandboxd_setup(Sandboxd *sandboxd)

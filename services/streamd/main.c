@@ -90,8 +90,8 @@ static const ChannelHandler streamd_containerd_handlers[] = {EDGE_STREAMD_CONTAI
 static const ChannelHandler streamd_sandboxd_handlers[] = {EDGE_STREAMD_SANDBOXD_HANDLERS_A};
 
 static const ServiceEdge streamd_edges[] = {
-        {.edge = EDGE_STREAMD_CONTAINERD, .handlers = streamd_containerd_handlers, .on_changed = streamd_on_containerd},
-        {.edge = EDGE_STREAMD_SANDBOXD, .handlers = streamd_sandboxd_handlers, .on_changed = streamd_on_sandboxd},
+        {.schema = &edge_schema_streamd_containerd, .handlers = streamd_containerd_handlers, .on_changed = streamd_on_containerd},
+        {.schema = &edge_schema_streamd_sandboxd, .handlers = streamd_sandboxd_handlers, .on_changed = streamd_on_sandboxd},
 };
 
 static void streamd_on_listener(evutil_socket_t fd, short what, void *userdata)
