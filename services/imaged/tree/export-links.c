@@ -39,12 +39,12 @@ int export_links_see(ExportLinks *links, ino_t inode, const char *path, const ch
                 *ret_first = link->path;
                 return 0;
         }
-        link->path = strdup(path);
-        if (!link->path)
-                return error_origin(-ENOMEM);
-        link->inode = inode;
-        links->n++;
         *ret_first = NULL;
+        _cleanup_free_ char *copy = strdup(path);
+        if (!copy)
+                return error_origin(-ENOMEM);
+        *link = (ExportLink){.inode = inode, .path = TAKE_PTR(copy)};
+        links->n++;
         return 0;
 }
 

@@ -320,21 +320,24 @@ static const char *export_next(DIR *dir)
 static int export_hidden(Export *export, int image_fd, int fd)
 {
         DIR *dir = export_list(image_fd);
-        int r = dir ? 0 : export_errno(export, "listing the image's");
-
-        for (const char *name; r == 0 && (name = export_next(dir));) {
+        if (!dir)
+                return export_errno(export, "listing the image's");
+        int r = 0;
+        while (r == 0) {
+                const char *name = export_next(dir);
                 struct stat st;
                 size_t before;
 
+                if (!name) {
+                        r = errno ? export_errno(export, "listing the image's") : 0;
+                        break;
+                }
                 if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
                         continue;
                 r = export_enter(export, name, &before) ? export_deleted(export) : export_too_deep(export);
                 export_leave(export, before);
         }
-        if (r == 0 && errno)
-                r = export_errno(export, "listing the image's");
-        if (dir)
-                (void)closedir(dir);
+        (void)closedir(dir);
         return r;
 }
 
@@ -394,11 +397,13 @@ static int export_entries(Export *export, int fd, int image_fd, unsigned depth)
         if (depth > PATH_DEPTH_MAX)
                 return export_too_deep(export);
         DIR *dir = export_list(fd);
-        int r = dir ? 0 : export_errno(export, "listing");
-        for (const char *name; r == 0;) {
+        if (!dir)
+                return export_errno(export, "listing");
+        int r = 0;
+        while (r == 0) {
+                const char *name = export_next(dir);
                 size_t before;
 
-                name = export_next(dir);
                 if (!name) {
                         r = errno ? export_errno(export, "listing") : 0;
                         break;
@@ -407,8 +412,7 @@ static int export_entries(Export *export, int fd, int image_fd, unsigned depth)
                                                         : export_too_deep(export);
                 export_leave(export, before);
         }
-        if (dir)
-                (void)closedir(dir);
+        (void)closedir(dir);
         return r;
 }
 
