@@ -2,8 +2,6 @@
 
 #include "services/store-log.h"
 
-#include <inttypes.h>
-
 #include "lib/error.h"
 #include "lib/log.h"
 
@@ -17,11 +15,10 @@ int store_log_refused(int outcome, const char *noun)
 
 void store_log_opened(const Store *store, const char *noun)
 {
+        char trouble[STORE_TROUBLE_MAX];
+
         if (store_was_replaced(store))
-                log_error("the database of %s was broken: it lies beside the new one, as .corrupt-N; what it said is lost", noun);
-        if (!store_is_reserved(store))
-                log_warning("the database of %s may not grow: the disk of the state directory is full; free space", noun);
-        if (store_n_unread(store) > 0)
-                log_error("the database of %s has %" PRIu64 " rows that cannot be read: they stay where they are, and why is in its table "
-                          "store_quarantine", noun, store_n_unread(store));
+                log_error("the database of %s was broken: what there is of them is looked for on the node", noun);
+        if (store_trouble(store, trouble))
+                log_error("the database of %s: %s", noun, trouble);
 }

@@ -5,6 +5,7 @@
 #include "lib/error.h"
 #include "lib/strings.h"
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
@@ -23,14 +24,19 @@
 #define RESERVE_LOW_BYTES (1024 * 1024) /* below this many free bytes inside the file the reserve is made again */
 #define WAL_PAGES "200"
 #define CACHE_KIB "512"
+#define STORE_ASIDE "%s.corrupt-%u"
+#define STORE_ASIDE_MAX 100
 
 struct Store {
         sqlite3 *database; /* owned */
         StoreStatement *begin, *commit, *rollback, *note, *unnote, *count;
+        char *path;
+        uint64_t n_noted;     /* rows in the quarantine */
+        unsigned n_aside;     /* the newest broken file's number; 0: none lies beside ours */
         bool new_boot;
-        bool replaced;
+        bool is_replacement;  /* made now, in the place of a broken one */
+        bool replaced;        /* the same, or earlier, and its owner has not got over it */
         bool reserved;
-        uint64_t n_unread;
         char error[256];
 };
 
@@ -142,8 +148,11 @@ int store_run_values(Store *store, StoreStatement *statement, const StoreValue *
 static int store_note(Store *store, const char *origin, StoreStatement *row, const char *why)
 {
         const char *key = (const char *)sqlite3_column_text(row, 0);
-        return store_run(store, store->note, STORE_TEXT(origin), STORE_TEXT(key ? key : "?"),
-                         STORE_TEXT(why ? why : "unreadable"), STORE_INTEGER(clock_realtime_nsec()));
+        int r = store_run(store, store->note, STORE_TEXT(origin), STORE_TEXT(key ? key : "?"),
+                          STORE_TEXT(why ? why : "unreadable"), STORE_INTEGER(clock_realtime_nsec()));
+        if (r == 0)
+                store->n_noted += (uint64_t)sqlite3_changes(store->database);
+        return r;
 }
 
 int store_each(Store *store, StoreStatement *statement, const char *origin, StoreRow on_row, void *userdata)
@@ -152,10 +161,8 @@ int store_each(Store *store, StoreStatement *statement, const char *origin, Stor
         while ((code = sqlite3_step(statement)) == SQLITE_ROW) {
                 const char *why = NULL;
                 r = on_row(userdata, statement, &why);
-                if (r > 0) {
-                        store->n_unread++;
+                if (r > 0)
                         r = store_note(store, origin, statement, why);
-                }
                 if (r > 0)
                         r = 0; /* the note finds no room: the row is still there, and is noted at the next start */
                 if (r < 0)
@@ -189,7 +196,10 @@ int store_quarantined(Store *store, const char *origin, uint64_t *ret)
 
 int store_unquarantine(Store *store, const char *origin, const char *key)
 {
-        return store_run(store, store->unnote, STORE_TEXT(origin), STORE_TEXT(key));
+        int r = store_run(store, store->unnote, STORE_TEXT(origin), STORE_TEXT(key));
+        if (r == 0)
+                store->n_noted -= (uint64_t)sqlite3_changes(store->database);
+        return r;
 }
 
 bool store_column_text(StoreStatement *row, int column, size_t max, const char **ret)
@@ -344,8 +354,36 @@ static int store_boot(Store *store, const char *boot_id)
         bool same = sqlite3_step(select) == SQLITE_ROW && sqlite3_column_int(select, 0) == 1;
         sqlite3_reset(select);
         sqlite3_clear_bindings(select);
-        store->new_boot = !same || str_is_empty(boot_id);
+        store->new_boot = !store->is_replacement && (!same || str_is_empty(boot_id));
         return same ? 0 : store_run(store, update, STORE_TEXT(boot_id));
+}
+
+/* The note outlives this process: it may be killed before its owner has found again what was lost. */
+int store_note_loss(Store *store)
+{
+        int r = store_exec(store, "INSERT OR REPLACE INTO store_meta VALUES ('replaced', '')");
+        if (r == 0)
+                store->replaced = true;
+        return r < 0 ? fold(r) : r;
+}
+
+static int store_note_replacement(Store *store)
+{
+        int64_t n = 0;
+        int r = store->is_replacement ? store_note_loss(store) : 0;
+        if (r == 0)
+                r = store_query_integer(store, "SELECT count(*) FROM store_meta WHERE key = 'replaced'", &n);
+        if (r == 0)
+                store->replaced = n > 0 || store->is_replacement;
+        return r;
+}
+
+int store_replacement_done(Store *store)
+{
+        int r = store->replaced ? store_exec(store, "DELETE FROM store_meta WHERE key = 'replaced'") : 0;
+        if (r == 0)
+                store->replaced = false;
+        return r;
 }
 
 /* Damage is found now, when the file can still be put aside, and not in the middle of an operation. */
@@ -388,6 +426,8 @@ static int store_open_file(Store *store, const StoreSpec *spec)
         if (r == 0)
                 r = store_exec(store, store_schema_own);
         if (r == 0)
+                r = store_exec(store, "DELETE FROM store_quarantine"); /* the rows are still there, and are read again */
+        if (r == 0)
                 r = store_migrate(store, spec);
         if (r == 0)
                 r = store_reserve(store, spec->path);
@@ -395,6 +435,8 @@ static int store_open_file(Store *store, const StoreSpec *spec)
                 r = store_statements(store);
         if (r == 0)
                 r = store_boot(store, spec->boot_id ? spec->boot_id : "");
+        if (r == 0)
+                r = store_note_replacement(store);
         return r;
 }
 
@@ -409,25 +451,41 @@ static void store_close_file(Store *store)
         store->database = NULL;
 }
 
+/* The newest broken file that lies beside ours, until somebody takes it away: its number, 0 if there is none. */
+static int store_find_aside(const char *path, unsigned *ret)
+{
+        unsigned last = 0;
+        for (unsigned i = 1; i < STORE_ASIDE_MAX; i++) {
+                _cleanup_free_ char *aside = str_printf(STORE_ASIDE, path, i);
+                struct stat st;
+                if (!aside)
+                        return error_origin(-ENOMEM);
+                if (lstat(aside, &st) == 0)
+                        last = i;
+        }
+        *ret = last;
+        return 0;
+}
+
 /* Moves a broken database out of the way, with its log: somebody may want to look at it. */
 static int store_put_aside(const char *path)
 {
-        for (unsigned i = 1; i < 1000; i++) {
-                _cleanup_free_ char *aside = str_printf("%s.corrupt-%u", path, i);
-                _cleanup_free_ char *log_path = str_printf("%s-wal", path);
-                _cleanup_free_ char *log_aside = str_printf("%s.corrupt-%u-wal", path, i);
-                if (!aside || !log_path || !log_aside)
-                        return error_origin(-ENOMEM);
-                struct stat st;
-                if (lstat(aside, &st) == 0)
-                        continue;
-                if (rename(path, aside) < 0)
-                        return error_origin(negative_errno());
-                if (rename(log_path, log_aside) < 0 && errno != ENOENT)
-                        return error_origin(negative_errno());
-                return 0;
-        }
-        return error_origin(-EEXIST);
+        unsigned last = 0;
+        int r = store_find_aside(path, &last);
+        if (r < 0)
+                return fold(r);
+        if (last + 1 == STORE_ASIDE_MAX)
+                return error_origin(-EEXIST);
+        _cleanup_free_ char *aside = str_printf(STORE_ASIDE, path, last + 1);
+        _cleanup_free_ char *log_path = str_printf("%s-wal", path);
+        _cleanup_free_ char *log_aside = str_printf(STORE_ASIDE "-wal", path, last + 1);
+        if (!aside || !log_path || !log_aside)
+                return error_origin(-ENOMEM);
+        if (rename(path, aside) < 0)
+                return error_origin(negative_errno());
+        if (rename(log_path, log_aside) < 0 && errno != ENOENT)
+                return error_origin(negative_errno());
+        return 0;
 }
 
 int store_open(Store **ret, const StoreSpec *spec)
@@ -435,15 +493,20 @@ int store_open(Store **ret, const StoreSpec *spec)
         _cleanup_(store_closep) Store *store = calloc(1, sizeof(*store));
         if (!store)
                 return error_origin(-ENOMEM);
+        store->path = strdup(spec->path);
+        if (!store->path)
+                return error_origin(-ENOMEM);
         int r = store_open_file(store, spec);
         if (r == -EBADMSG) { /* the one errno that is compared: store_outcome() gives it for a broken file only */
                 store_close_file(store);
                 r = store_put_aside(spec->path);
                 if (r < 0)
                         return fold(r);
-                store->replaced = true;
+                store->is_replacement = true;
                 r = store_open_file(store, spec);
         }
+        if (r == 0)
+                r = store_find_aside(spec->path, &store->n_aside);
         if (r > 0)
                 return r == STORE_E_CONFLICT ? error_origin(-EIO) : r;
         if (r < 0)
@@ -462,6 +525,7 @@ Store *store_close(Store *store)
         if (!store)
                 return NULL;
         store_close_file(store);
+        free(store->path);
         free(store);
         return NULL;
 }
@@ -481,9 +545,33 @@ bool store_is_reserved(const Store *store)
         return store->reserved;
 }
 
-uint64_t store_n_unread(const Store *store)
+static void store_say(char to[STORE_TROUBLE_MAX], const char *format, ...) _printf_(2, 3);
+static void store_say(char to[STORE_TROUBLE_MAX], const char *format, ...)
 {
-        return store->n_unread;
+        size_t used = strlen(to);
+        va_list arguments;
+        va_start(arguments, format);
+        if (used > 0 && used + 2 < STORE_TROUBLE_MAX)
+                used += (size_t)snprintf(to + used, STORE_TROUBLE_MAX - used, "; ");
+        (void)vsnprintf(to + used, STORE_TROUBLE_MAX - used, format, arguments);
+        va_end(arguments);
+}
+
+bool store_trouble(const Store *store, char to[STORE_TROUBLE_MAX])
+{
+        const char *slash = strrchr(store->path, '/');
+        const char *name = slash ? slash + 1 : store->path; /* what the owner sees as its path is not where it lies on the node */
+        to[0] = '\0';
+        if (store->n_aside > 0)
+                store_say(to, "its database %s was broken and lies beside the new one as " STORE_ASIDE "; what was found again "
+                          "without it is listed, with an unknown state: remove that, then remove the broken file and restart it",
+                          name, name, store->n_aside);
+        if (store->n_noted > 0)
+                store_say(to, "%llu rows of its database %s cannot be read; the log says which, and what they were of is listed with an "
+                          "unknown state: remove that", (unsigned long long)store->n_noted, name);
+        if (!store->reserved)
+                store_say(to, "its database %s has no room of its own, so that it stops on a full disk: free space and restart it", name);
+        return to[0] != '\0';
 }
 
 const char *store_error_text(const Store *store)

@@ -25,21 +25,29 @@ typedef struct StoreSpec {
 } StoreSpec;
 
 /* Opens or creates the file (mode 0600). A file that is not a database, or a broken one, is moved to <path>.corrupt-<n>
- * and a new one is made: store_was_replaced() tells. 0, STORE_E_FULL, STORE_E_VERSION or -errno. */
+ * and a new one is made: store_was_replaced() and store_trouble() tell. 0, STORE_E_FULL, STORE_E_VERSION or -errno. */
 int store_open(Store **ret, const StoreSpec *spec);
 /* Finalises all statements that store_prepare() made. */
 Store *store_close(Store *store);
 DEFINE_CLEANUP(Store, store_close)
 
-/* This boot is not the one in which the file was last opened: what lives in /run and in the kernel is gone. */
+/* This boot is not the one in which the file was last opened: what lives in /run and in the kernel is gone. Never true of a
+ * file that was made just now in the place of a broken one: nobody knows in which boot that was used. */
 bool store_is_new_boot(const Store *store);
+/* A broken file was put aside, in this start or an earlier one, and the owner has not said yet, with store_replacement_done(),
+ * that it has found again what it knew. Until then what has no row here may be somebody's all the same. */
 bool store_was_replaced(const Store *store);
+int store_replacement_done(Store *store); /* 0, STORE_E_FULL or -errno */
+/* Rows that do not even say whose they are count as that, too. 0, STORE_E_FULL or -errno */
+int store_note_loss(Store *store);
 /* The room for further writes on a full disk is there (probed at open). */
 bool store_is_reserved(const Store *store);
-/* Rows that store_each() could not read since the file was opened, each time counted. */
-uint64_t store_n_unread(const Store *store);
 /* Drops the pages of the file that are kept in memory; the next reads fetch theirs from the page cache. */
 void store_shrink(Store *store);
+/* What people should know of the file: a broken one lies beside it, rows cannot be read, a full disk would stop it. True if
+ * there is something; to: what it is and what to do. For Status, and for the log at the start. */
+#define STORE_TROUBLE_MAX 768
+bool store_trouble(const Store *store, char to[STORE_TROUBLE_MAX]);
 /* Why the last call failed, for the log; borrowed until the next call. */
 const char *store_error_text(const Store *store);
 
@@ -79,7 +87,8 @@ int store_run_values(Store *store, StoreStatement *statement, const StoreValue *
  * The row is read with the sqlite3_column functions or with the checked ones below. on_row must not write. */
 typedef int (*StoreRow)(void *userdata, StoreStatement *row, const char **ret_why);
 int store_each(Store *store, StoreStatement *statement, const char *origin, StoreRow on_row, void *userdata);
-/* How many rows are noted as unreadable under origin (NULL: all). They stay noted until store_unquarantine(). */
+/* How many rows are noted as unreadable under origin (NULL: all). They stay noted until store_unquarantine() or the next start,
+ * which reads them again. */
 int store_quarantined(Store *store, const char *origin, uint64_t *ret);
 /* The row with that key was removed, or could be read after all. */
 int store_unquarantine(Store *store, const char *origin, const char *key);

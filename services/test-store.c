@@ -141,7 +141,6 @@ static void test_quarantine(void)
                 assert_eq_int(n, 1);
                 assert_ok(store_quarantined(store, "pods", &bad));
                 assert_eq_int(bad, 4);
-                assert_eq_int(store_n_unread(store), 4 * (i + 1));
                 assert_ok(store_quarantined(store, "other", &bad));
                 assert_eq_int(bad, 0);
         }
@@ -150,6 +149,12 @@ static void test_quarantine(void)
         assert_ok(store_quarantined(store, NULL, &bad));
         assert_eq_int(bad, 3);
         assert_eq_int(count(store, "SELECT id FROM pods"), 5); /* none was dropped */
+        char text[STORE_TROUBLE_MAX];
+        assert_true(store_trouble(store, text));
+        assert_true(strstr(text, "3 rows"));
+        store_close(store);
+        store = open_with("b", 1);
+        assert_false(store_trouble(store, text)); /* nothing was read yet */
         store_close(store);
         clean();
 }
@@ -163,11 +168,31 @@ static void test_broken_file(void)
         close(fd);
         store = open_with("b", 2);
         assert_true(store_was_replaced(store));
+        assert_false(store_is_new_boot(store)); /* nobody knows */
         assert_eq_int(count(store, "SELECT body FROM notes"), 1);
+        char text[STORE_TROUBLE_MAX];
+        assert_true(store_trouble(store, text));
+        assert_true(strstr(text, ".corrupt-1"));
         store_close(store);
         char aside[96];
         snprintf(aside, sizeof(aside), "%s.corrupt-1", path);
         assert_ok(access(aside, R_OK));
+
+        /* It is known until the owner has got over it, also across a kill; and said until the file is taken away. */
+        store = open_with("b", 2);
+        assert_true(store_was_replaced(store));
+        assert_false(store_is_new_boot(store));
+        assert_ok(store_replacement_done(store));
+        assert_false(store_was_replaced(store));
+        store_close(store);
+        store = open_with("b", 2);
+        assert_false(store_was_replaced(store));
+        assert_true(store_trouble(store, text));
+        store_close(store);
+        assert_ok(unlink(aside));
+        store = open_with("b", 2);
+        assert_false(store_trouble(store, text));
+        store_close(store);
 
         /* Damage inside, behind a good header. */
         fd = open(path, O_WRONLY | O_CLOEXEC);
