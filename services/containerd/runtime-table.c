@@ -295,10 +295,12 @@ int runtime_status_reply(Containerd *containerd, ReplyTo to)
         Runtime__V1__RuntimeHandlerFeatures features[CONFIG_RUNTIMES_MAX + 1];
         Runtime__V1__RuntimeFeatures all = RUNTIME__V1__RUNTIME_FEATURES__INIT;
         _cleanup_(json_text_done) JsonText json = {0};
-        char message[1024];
+        char message[1024], trouble[STORE_TROUBLE_MAX];
         int r = 0;
 
         runtime_fill_condition(containerd, &response, message, sizeof(message));
+        if (containerd->store.store && store_trouble(containerd->store.store, trouble))
+                response.state_trouble = trouble;
         /* The default one also under the name "", for clients that name no handler look there. */
         for (uint32_t i = 0; i <= containerd->config->n_runtimes && containerd->config->n_runtimes > 0; i++) {
                 uint32_t row = i == 0 ? 0 : i - 1;

@@ -5,6 +5,7 @@
 #include "ipc/cri/api.pb-c.h" /* before stdio.h: fields of CRI messages are named stdout and stderr */
 #include "ipc/decode.h"
 #include "ipc/edges/gatewayd-containerd.rows.h"
+#include "ipc/edges/gatewayd-imaged.rows.h"
 #include "ipc/edges/gatewayd-sandboxd.rows.h"
 #include "lib/error.h"
 #include "services/gatewayd/gatewayd.h"
@@ -12,6 +13,7 @@
 #include <stdio.h>
 
 #define NODE_STATUS_TIMEOUT (2 * USEC_PER_SEC)
+#define NODE_STATE_MAX 2560 /* three texts of a database's trouble */
 
 int node_reply(GrpcCall *call, const ProtobufCMessage *message)
 {
@@ -43,15 +45,15 @@ int node_runtime_config(Gatewayd *gatewayd, GrpcCall *call)
         return fold(node_reply(call, &response.base));
 }
 
-/* A Status under way: containerd and sandboxd are asked at the same time; whichever does not answer soon is reported as not
- * ready, since the kubelet must not wait. */
+/* A Status under way: containerd, sandboxd and imaged are asked at the same time; whichever does not answer soon is reported as
+ * not ready, since the kubelet must not wait. imaged only says how its database is. */
 typedef struct NodeStatus {
         Pending pending; /* first */
         Gatewayd *gatewayd;
         GrpcCall *call;
         bool verbose;
-        uint32_t runtime_request, network_request;
-        Frame *runtime, *network; /* owned; NULL: no answer */
+        uint32_t runtime_request, network_request, image_request;
+        Frame *runtime, *network, *image; /* owned; NULL: no answer */
         char runtime_trouble[256], network_trouble[256];
 } NodeStatus;
 
@@ -61,8 +63,11 @@ static void node_status_free(NodeStatus *status)
                 channel_cancel(service_channel(status->gatewayd->service, EDGE_GATEWAYD_CONTAINERD), status->runtime_request);
         if (status->network_request)
                 channel_cancel(service_channel(status->gatewayd->service, EDGE_GATEWAYD_SANDBOXD), status->network_request);
+        if (status->image_request)
+                channel_cancel(service_channel(status->gatewayd->service, EDGE_GATEWAYD_IMAGED), status->image_request);
         (void)frame_free(status->runtime);
         (void)frame_free(status->network);
+        (void)frame_free(status->image);
         free(status);
 }
 
@@ -84,11 +89,34 @@ static void node_condition_init(Runtime__V1__RuntimeCondition *condition, const 
         condition->message = (char *)message;
 }
 
+/* What the databases of the three say of themselves. The node stays ready: everything that is listed can be ended, and what is
+ * new works. */
+static void node_fill_state(const NodeStatus *status, Runtime__V1__RuntimeCondition *condition, char *text, size_t size)
+{
+        const struct {
+                const char *name, *trouble;
+        } rows[] = {
+                {"containerd", status->runtime ? container_of(status->runtime->message,
+                                                              Bulkhead__GatewaydContainerd__RuntimeStatusResponse, base)->state_trouble : ""},
+                {"sandboxd", status->network ? container_of(status->network->message,
+                                                            Bulkhead__GatewaydSandboxd__NetworkStatusResponse, base)->state_trouble : ""},
+                {"imaged", status->image ? container_of(status->image->message,
+                                                        Bulkhead__GatewaydImaged__ImageStateResponse, base)->state_trouble : ""},
+        };
+        size_t used = 0;
+        text[0] = '\0';
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+                if (*rows[i].trouble && used < size)
+                        used += (size_t)snprintf(text + used, size - used, "%s%s: %s", used ? ". " : "", rows[i].name, rows[i].trouble);
+        node_condition_init(condition, "StateIntact", used == 0, used ? "DatabaseTrouble" : "", text);
+}
+
 static int node_status_finish(NodeStatus *status)
 {
-        if (status->runtime_request || status->network_request)
+        if (status->runtime_request || status->network_request || status->image_request)
                 return 0;
-        Runtime__V1__RuntimeCondition conditions[2], *condition_pointers[2] = {&conditions[0], &conditions[1]};
+        Runtime__V1__RuntimeCondition conditions[3], *condition_pointers[3] = {&conditions[0], &conditions[1], &conditions[2]};
+        char state[NODE_STATE_MAX];
         Runtime__V1__RuntimeStatus runtime_status = RUNTIME__V1__RUNTIME_STATUS__INIT;
         Runtime__V1__StatusResponse response = RUNTIME__V1__STATUS_RESPONSE__INIT;
         Runtime__V1__StatusResponse__InfoEntry infos[3], *info_pointers[3] = {&infos[0], &infos[1], &infos[2]};
@@ -123,7 +151,8 @@ static int node_status_finish(NodeStatus *status)
                 infos[response.n_info].key = (char *)"lastCNILoadStatus";
                 infos[response.n_info++].value = conditions[1].status ? (char *)"OK" : conditions[1].message;
         }
-        runtime_status.n_conditions = 2;
+        node_fill_state(status, &conditions[2], state, sizeof(state));
+        runtime_status.n_conditions = 3;
         runtime_status.conditions = condition_pointers;
         response.status = &runtime_status;
         status->call->userdata = NULL;
@@ -154,6 +183,15 @@ static int node_status_on_network(void *userdata, const Answer *answer)
         return fold(node_status_finish(status));
 }
 
+static int node_status_on_image(void *userdata, const Answer *answer)
+{
+        NodeStatus *status = userdata;
+        status->image_request = 0;
+        if (answer->outcome == 0)
+                status->image = frame_keep(answer->frame);
+        return fold(node_status_finish(status));
+}
+
 int node_status(Gatewayd *gatewayd, GrpcCall *call)
 {
         DecodeArena arena;
@@ -176,8 +214,12 @@ int node_status(Gatewayd *gatewayd, GrpcCall *call)
         uint64_t deadline = clock_monotonic_usec() + NODE_STATUS_TIMEOUT;
         Bulkhead__GatewaydContainerd__RuntimeStatusRequest runtime = BULKHEAD__GATEWAYD_CONTAINERD__RUNTIME_STATUS_REQUEST__INIT;
         Bulkhead__GatewaydSandboxd__NetworkStatusRequest network = BULKHEAD__GATEWAYD_SANDBOXD__NETWORK_STATUS_REQUEST__INIT;
+        Bulkhead__GatewaydImaged__ImageStateRequest image = BULKHEAD__GATEWAYD_IMAGED__IMAGE_STATE_REQUEST__INIT;
         r = channel_call(service_channel(gatewayd->service, EDGE_GATEWAYD_CONTAINERD), ROW_GATEWAYD_CONTAINERD_RUNTIME_STATUS, &runtime.base,
                          NULL, 0, deadline, node_status_on_runtime, status, &status->runtime_request);
+        if (r == 0)
+                r = channel_call(service_channel(gatewayd->service, EDGE_GATEWAYD_IMAGED), ROW_GATEWAYD_IMAGED_IMAGE_STATE, &image.base,
+                                 NULL, 0, deadline, node_status_on_image, status, &status->image_request);
         if (r == 0)
                 r = channel_call(service_channel(gatewayd->service, EDGE_GATEWAYD_SANDBOXD), ROW_GATEWAYD_SANDBOXD_NETWORK_STATUS, &network.base,
                                  NULL, 0, deadline, node_status_on_network, status, &status->network_request);

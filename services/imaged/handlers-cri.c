@@ -34,6 +34,16 @@ int on_pull_progress(void *userdata, Frame *frame)
         return fold(pull_progress(userdata, request->image, frame_reply_to(frame)));
 }
 
+int on_image_state(void *userdata, Frame *frame)
+{
+        Imaged *imaged = userdata;
+        Bulkhead__GatewaydImaged__ImageStateResponse response = BULKHEAD__GATEWAYD_IMAGED__IMAGE_STATE_RESPONSE__INIT;
+        char trouble[STORE_TROUBLE_MAX];
+        if (store_trouble(imaged->store, trouble))
+                response.state_trouble = trouble;
+        return fold(reply_send(frame_reply_to(frame), &response.base, NULL, 0));
+}
+
 /* One image as CRI shows it; pointers are into the image and this struct. */
 typedef struct ImageMessage {
         Runtime__V1__Image image;

@@ -13,6 +13,7 @@ int on_list_images(void *userdata, Frame *frame);
 int on_image_status(void *userdata, Frame *frame);
 int on_remove_image(void *userdata, Frame *frame);
 int on_image_fs_info(void *userdata, Frame *frame);
+int on_image_state(void *userdata, Frame *frame);
 
 /* containerd (handlers-container.c) */
 int on_image_get(void *userdata, Frame *frame);

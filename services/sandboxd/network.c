@@ -113,6 +113,7 @@ int network_take_result(Pod *pod, Frame *frame)
 
 /* What was last heard, and who waits to hear it. */
 typedef struct NetworkView {
+        const Sandboxd *sandboxd; /* owns us */
         uint64_t heard_usec; /* 0: never */
         DecodeArena arena;
         Bulkhead__Cni__CniStatus *status; /* in the arena; NULL: unknown */
@@ -125,6 +126,7 @@ int network_view_init(Sandboxd *sandboxd)
         sandboxd->network = calloc(1, sizeof(*sandboxd->network));
         if (!sandboxd->network)
                 return error_origin(-ENOMEM);
+        sandboxd->network->sandboxd = sandboxd;
         decode_arena_init(&sandboxd->network->arena, NETWORK_RESULT_MAX);
         return 0;
 }
@@ -141,6 +143,7 @@ void network_view_done(Sandboxd *sandboxd)
 
 static void network_view_reply(NetworkView *view, const char *trouble)
 {
+        char state_trouble[STORE_TROUBLE_MAX];
         Bulkhead__GatewaydSandboxd__NetworkStatusResponse response = BULKHEAD__GATEWAYD_SANDBOXD__NETWORK_STATUS_RESPONSE__INIT;
         if (view->status) {
                 response.ready = view->status->ready;
@@ -151,6 +154,8 @@ static void network_view_reply(NetworkView *view, const char *trouble)
                 response.reason = (char *)"NetworkPluginNotReady";
                 response.message = (char *)trouble;
         }
+        if (store_trouble(view->sandboxd->store, state_trouble))
+                response.state_trouble = state_trouble;
         reply_list_send(&view->waiting, &response.base);
 }
 
