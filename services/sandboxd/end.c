@@ -19,6 +19,8 @@
 #include "services/sandboxd/network.h"
 
 #define END_SETUP_TIMEOUT (60 * USEC_PER_SEC)
+#define END_LEASE_PAUSE_USEC 100000
+#define END_LEASE_LOOKS 50 /* five seconds */
 #define END_NETWORK_TRIES 3 /* then the pod goes on, and its attachment is deleted later */
 
 static int end_containers(Pod *pod);
@@ -128,6 +130,75 @@ static int end_network(Pod *pod)
         return fold(network_delete(pod, end_on_network));
 }
 
+static int end_leases(Pod *pod);
+
+static void end_on_lease_timer(evutil_socket_t fd, short what, void *userdata)
+{
+        Pod *pod = userdata;
+        Service *service = pod->sandboxd->service;
+        /* Once in a while containerd is told again: the one that answered too early may be gone, and the next one does not know. */
+        int r = pod->lease_looks < END_LEASE_LOOKS ? end_leases(pod) : end_containers(pod);
+        if (r < 0)
+                service_fail(service, fold(r));
+}
+
+/* Something of a container that containerd says has ended still runs. The address stays the pod's as long as that is so, however
+ * long; who waits for the end is told what it waits for, and may ask again. */
+static int end_wait_for_lease(Pod *pod, const Lease *lease)
+{
+        struct timeval pause = {.tv_usec = END_LEASE_PAUSE_USEC};
+        char title[256];
+        if (++pod->lease_looks >= END_LEASE_LOOKS) {
+                (void)refusal_set(&pod->failure, GRPC_STATUS_UNAVAILABLE, "pod %s: container %s holds a lease on it and still has processes, "
+                                  "though it was said to have ended; the pod keeps its network until it has. It is tried again by itself; "
+                                  "kill the container's processes if that does not help", pod_title(pod, title), lease->container_id);
+                log_error("%s", pod->failure.text);
+                reply_list_fail(&pod->stops, &pod->failure);
+                reply_list_fail(&pod->removes, &pod->failure);
+                pause = (struct timeval){.tv_sec = 1};
+        }
+        if (!pod->lease_timer)
+                pod->lease_timer = event_new(service_loop(pod->sandboxd->service), -1, 0, end_on_lease_timer, pod);
+        return !pod->lease_timer || event_add(pod->lease_timer, &pause) < 0 ? error_origin(-ENOMEM) : 0;
+}
+
+static int end_on_lease(void *userdata, const Answer *answer)
+{
+        Pod *pod = userdata;
+        Lease *lease = pod_find_lease(pod, pod->lease_asked);
+        pod->call = 0;
+        if (!lease)
+                return fold(end_leases(pod)); /* it was released meanwhile */
+        if (answer->outcome != 0 && answer->code != GRPC_STATUS_NOT_FOUND)
+                return answer->outcome == CHANNEL_E_LOST ? fold(end_leases(pod)) : fold(end_fail(pod, answer->code, answer->text));
+        const SetupLeased *leased = answer->outcome == 0 ? answer->frame->flat : NULL;
+        if (leased && leased->populated)
+                return fold(end_wait_for_lease(pod, lease));
+        log_warning("pod %.13s: container %s has not given back its lease; %s", pod->id, lease->container_id,
+                    leased ? "nothing of it runs" : "nobody can say whether something of it runs");
+        int r = pod_store_delete_lease(pod->sandboxd, lease->container_id);
+        if (r < 0)
+                return fold(r);
+        (void)lease_free(lease);
+        return fold(end_leases(pod));
+}
+
+/* containerd has answered; but an address is not given back on one brain's word alone. Usually no lease is left. */
+static int end_leases(Pod *pod)
+{
+        const Lease *lease = list_first(&pod->leases, Lease, link);
+        SetupLease verb = {0};
+        if (!lease)
+                return fold(end_network(pod));
+        pod->stage = "looking at its leases";
+        (void)str_copy(verb.pod_id, sizeof(verb.pod_id), pod->id);
+        (void)str_copy(verb.container_id, sizeof(verb.container_id), lease->container_id);
+        (void)str_copy(pod->lease_asked, sizeof(pod->lease_asked), lease->container_id);
+        pod->call_channel = sandboxd_setup(pod->sandboxd);
+        return fold(channel_call_flat(pod->call_channel, ROW_SANDBOXD_SETUP_SETUP_LEASE, &verb, NULL, 0,
+                                      clock_monotonic_usec() + END_SETUP_TIMEOUT, end_on_lease, pod, &pod->call));
+}
+
 static int end_on_containers(void *userdata, const Answer *answer)
 {
         Pod *pod = userdata;
@@ -138,7 +209,8 @@ static int end_on_containers(void *userdata, const Answer *answer)
                 return fold(end_fail(pod, answer->code, answer->text));
         if (pod->state == POD_STATE_REMOVING)
                 pod->containers_removed = true;
-        return fold(end_network(pod));
+        pod->lease_looks = 0;
+        return fold(end_leases(pod));
 }
 
 static int end_containers(Pod *pod)
@@ -166,7 +238,7 @@ int end_stop(Pod *pod, ReplyTo to)
                 end_reply_stops(pod);
                 return 0;
         }
-        if (pod->state == POD_STATE_READY) {
+        if (pod->state == POD_STATE_READY || pod->state == POD_STATE_UNKNOWN) {
                 r = pod_set_state(pod, POD_STATE_ENDING, "StopPodSandbox");
                 if (r < 0)
                         return fold(r);

@@ -19,7 +19,7 @@ int on_lease_take(void *userdata, Frame *frame)
         if (!pod)
                 return reply_fail(to, GRPC_STATUS_NOT_FOUND, "pod %.80s does not exist; run it first", request->pod_id);
         Lease *lease = pod_find_lease(pod, request->container_id);
-        if (pod->state != POD_STATE_READY && !lease)
+        if (pod->state != POD_STATE_READY && !lease && !request->exists)
                 return reply_fail(to, GRPC_STATUS_FAILED_PRECONDITION, "pod %s (%.13s) is %s and takes no container", pod_title(pod, title),
                                   pod->id, pod_state_name(pod->state));
         if (!lease) {

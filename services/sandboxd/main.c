@@ -43,21 +43,6 @@ static const ServiceEdge sandboxd_edges[] = {
         {.schema = &edge_schema_sandboxd_cni, .handlers = sandboxd_cni_handlers},
 };
 
-Channel *sandboxd_setup(Sandboxd *sandboxd)
-{
-        return service_channel(sandboxd->service, EDGE_SANDBOXD_SETUP);
-}
-
-Channel *sandboxd_cni(Sandboxd *sandboxd)
-{
-        return service_channel(sandboxd->service, EDGE_SANDBOXD_CNI);
-}
-
-Channel *sandboxd_containerd(Sandboxd *sandboxd)
-{
-        return service_channel(sandboxd->service, EDGE_CONTAINERD_SANDBOXD);
-}
-
 static int sandboxd_ready(void *context)
 {
         Sandboxd *sandboxd = context;

@@ -19,6 +19,41 @@ char *pod_key(const Runtime__V1__PodSandboxMetadata *metadata)
                           metadata->namespace_, metadata->uid, metadata->attempt);
 }
 
+int pod_set_request(Pod *pod, uint8_t *packed, size_t n_packed, const Permit *permit)
+{
+        _cleanup_free_ uint8_t *bytes = packed;
+        _cleanup_free_ char *key = NULL;
+        DecodeArena arena;
+        uint8_t fingerprint[FINGERPRINT_BYTES];
+        ProtobufCMessage *message = NULL;
+        decode_arena_init(&arena, POD_REQUEST_BUDGET);
+        int r = decode_message(&arena, &runtime__v1__run_pod_sandbox_request__descriptor, bytes, n_packed, &message);
+        PodRequest *request = r == 0 ? container_of(message, PodRequest, base) : NULL;
+        if (r > 0 || (request && (!request->config || !request->config->metadata)))
+                r = POD_E_REQUEST;
+        if (r == 0)
+                r = fingerprint_make(message, fingerprint);
+        if (r == 0) {
+                key = pod_key(request->config->metadata);
+                r = key ? 0 : error_origin(-ENOMEM);
+        }
+        if (r) {
+                decode_arena_done(&arena);
+                return r < 0 ? fold(r) : r;
+        }
+        decode_arena_done(&pod->arena);
+        free(pod->packed);
+        free(pod->key);
+        pod->arena = arena;
+        pod->request = request;
+        pod->permit = *permit;
+        pod->packed = TAKE_PTR(bytes);
+        pod->n_packed = n_packed;
+        pod->key = TAKE_PTR(key);
+        memcpy(pod->fingerprint, fingerprint, sizeof(fingerprint));
+        return 0;
+}
+
 int pod_new(Pod **ret, Sandboxd *sandboxd, const char *id, uint8_t *packed, size_t n_packed, const Permit *permit)
 {
         _cleanup_free_ uint8_t *bytes = packed;
@@ -26,7 +61,6 @@ int pod_new(Pod **ret, Sandboxd *sandboxd, const char *id, uint8_t *packed, size
         if (!pod)
                 return error_origin(-ENOMEM);
         pod->sandboxd = sandboxd;
-        pod->permit = *permit;
         pod->stage = "";
         pod->init_fd = -1;
         list_init(&pod->link);
@@ -34,23 +68,9 @@ int pod_new(Pod **ret, Sandboxd *sandboxd, const char *id, uint8_t *packed, size
         decode_arena_init(&pod->arena, POD_REQUEST_BUDGET);
         decode_arena_init(&pod->result_arena, POD_RESULT_BUDGET);
         (void)str_copy(pod->id, sizeof(pod->id), id);
-        ProtobufCMessage *message = NULL;
-        int r = decode_message(&pod->arena, &runtime__v1__run_pod_sandbox_request__descriptor, bytes, n_packed, &message);
-        if (r < 0)
-                return fold(r);
-        if (r > 0)
-                return POD_E_REQUEST;
-        pod->request = container_of(message, PodRequest, base);
-        if (!pod->request->config || !pod->request->config->metadata)
-                return POD_E_REQUEST;
-        r = fingerprint_make(message, pod->fingerprint);
-        if (r < 0)
-                return fold(r);
-        pod->packed = TAKE_PTR(bytes);
-        pod->n_packed = n_packed;
-        pod->key = pod_key(pod->request->config->metadata);
-        if (!pod->key)
-                return error_origin(-ENOMEM);
+        int r = pod_set_request(pod, TAKE_PTR(bytes), n_packed, permit);
+        if (r)
+                return r < 0 ? fold(r) : r;
         *ret = TAKE_PTR(pod);
         return 0;
 }
@@ -64,6 +84,8 @@ Pod *pod_free(Pod *pod)
         pod->stats = stats_free(pod->stats);
         if (pod->retry)
                 event_free(pod->retry);
+        if (pod->lease_timer)
+                event_free(pod->lease_timer);
         init_unwatch(pod);
         list_for_each_safe(i, n, &pod->leases)
                 (void)lease_free(container_of(i, Lease, link));
@@ -86,7 +108,7 @@ Pod *pod_free(Pod *pod)
 
 const char *pod_state_name(PodState state)
 {
-        static const char *const names[] = {"creating", "undoing", "ready", "ending", "stopped", "removing"};
+        static const char *const names[] = {"creating", "undoing", "ready", "ending", "stopped", "removing", "unknown"};
         return (unsigned)state < ARRAY_SIZE(names) ? names[state] : "unknown";
 }
 
@@ -96,9 +118,10 @@ int pod_set_state(Pod *pod, PodState state, const char *why)
         static const unsigned from[POD_STATE_N] = {
                 [POD_STATE_UNDOING] = 1u << POD_STATE_CREATING,
                 [POD_STATE_READY] = 1u << POD_STATE_CREATING,
-                [POD_STATE_ENDING] = 1u << POD_STATE_READY,
+                [POD_STATE_ENDING] = 1u << POD_STATE_READY | 1u << POD_STATE_UNKNOWN,
                 [POD_STATE_STOPPED] = 1u << POD_STATE_ENDING,
-                [POD_STATE_REMOVING] = 1u << POD_STATE_READY | 1u << POD_STATE_ENDING | 1u << POD_STATE_STOPPED,
+                [POD_STATE_REMOVING] = 1u << POD_STATE_READY | 1u << POD_STATE_ENDING | 1u << POD_STATE_STOPPED |
+                                       1u << POD_STATE_UNKNOWN,
         };
         assert(from[state] & (1u << pod->state));
         char title[256];

@@ -27,6 +27,7 @@ typedef enum PodState {
         POD_STATE_ENDING,   /* no new lease; containers end, then the network, then the namespaces */
         POD_STATE_STOPPED,
         POD_STATE_REMOVING, /* like ENDING, and then the row goes */
+        POD_STATE_UNKNOWN,  /* its row was lost or cannot be read; listed as not ready, may be in use; see remnant.h */
         POD_STATE_N
 } PodState;
 
@@ -77,6 +78,10 @@ struct Pod {
         ReplyList runs, stops, removes;
         struct PodSuccessor *successor; /* owned; a RunPodSandbox with the same key that waits for UNDOING to end */
         struct event *retry;            /* owned */
+        bool is_unresolved;             /* UNKNOWN, and the hands were not asked yet what they know of it */
+        struct event *lease_timer;      /* owned; while the end waits for leases */
+        unsigned lease_looks;           /* at those that are held */
+        char lease_asked[ID_LENGTH + 1]; /* sandboxd-setup is asked about this container's */
 };
 
 /* A different configuration under the same key: it is made once the older attempt is undone. */
@@ -93,6 +98,9 @@ enum { POD_E_REQUEST = 1 };
 int pod_new(Pod **ret, Sandboxd *sandboxd, const char *id, uint8_t *packed, size_t n_packed, const Permit *permit);
 Pod *pod_free(Pod *pod);
 DEFINE_CLEANUP(Pod, pod_free)
+
+/* Takes packed in any case; what the pod is known by is this request from now on, or stays what it was: 0, POD_E_REQUEST or -errno. */
+int pod_set_request(Pod *pod, uint8_t *packed, size_t n_packed, const Permit *permit);
 
 const char *pod_state_name(PodState state);
 /* Asserts that the change is legal, logs it, writes the row. 0, STORE_E_FULL or -errno; on FULL the state has changed in memory

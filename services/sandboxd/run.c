@@ -329,8 +329,12 @@ int run_start(Pod *pod)
                 (void)str_copy(sysctl->name, sizeof(sysctl->name), config->linux->sysctls[i]->key);
                 (void)str_copy(sysctl->value, sizeof(sysctl->value), config->linux->sysctls[i]->value);
         }
+        _cleanup_fd_ int request_fd = -1;
+        int r = fd_memfd_sealed("request", pod->packed, pod->n_packed, &request_fd);
+        if (r < 0)
+                return fold(r);
         pod->call_channel = sandboxd_setup(sandboxd);
-        return fold(channel_call_flat(pod->call_channel, ROW_SANDBOXD_SETUP_SETUP_MAKE, verb, NULL, 0,
+        return fold(channel_call_flat(pod->call_channel, ROW_SANDBOXD_SETUP_SETUP_MAKE, verb, &request_fd, 1,
                                       clock_monotonic_usec() + RUN_SETUP_TIMEOUT, run_on_made, pod, &pod->call));
 }
 

@@ -20,6 +20,7 @@ typedef struct Sandboxd {
         struct Recovery *recovery;   /* owned; NULL once READY */
         bool notices_wanted;         /* somebody listens to events */
         uint64_t n_notices;
+        uint64_t n_lost_ids;         /* rows that did not even say whose they are */
 } Sandboxd;
 
 Channel *sandboxd_setup(Sandboxd *sandboxd);
@@ -31,6 +32,8 @@ int pod_store_open(Sandboxd *sandboxd, const char *path, const char *boot_id);
 void pod_store_close(Sandboxd *sandboxd);
 int pod_store_load(Sandboxd *sandboxd);
 int pod_store_put(Sandboxd *sandboxd, const Pod *pod);
+/* The whole row, over one that cannot be read. */
+int pod_store_rewrite(Sandboxd *sandboxd, const Pod *pod);
 int pod_store_delete(Sandboxd *sandboxd, const Pod *pod);
 int pod_store_put_lease(Sandboxd *sandboxd, const Pod *pod, const Lease *lease);
 int pod_store_delete_lease(Sandboxd *sandboxd, const char *container_id);
@@ -73,3 +76,5 @@ int notice_send(Pod *pod, Runtime__V1__ContainerEventType type);
 /* recover.c: compares rows with what is there, finishes or undoes, then sets READY. */
 int recovery_start(Sandboxd *sandboxd);
 void recovery_free(Sandboxd *sandboxd);
+/* The database was lost, or a row of it, and pods that are not in the list may be there: no list says the truth yet. */
+bool recovery_is_blind(const Sandboxd *sandboxd);

@@ -45,6 +45,9 @@ int on_list_pod_sandbox(void *userdata, Frame *frame)
         Sandboxd *sandboxd = userdata;
         const Runtime__V1__ListPodSandboxRequest *request = container_of(frame->message, Runtime__V1__ListPodSandboxRequest, base);
         size_t n = 0;
+        if (recovery_is_blind(sandboxd))
+                return reply_fail(frame_reply_to(frame), GRPC_STATUS_UNAVAILABLE,
+                                  "ListPodSandbox: the database of pods was broken, and the node is looked through for them; ask again");
         list_for_each(i, &sandboxd->pods)
                 n++;
         Runtime__V1__ListPodSandboxResponse response = RUNTIME__V1__LIST_POD_SANDBOX_RESPONSE__INIT;
@@ -180,6 +183,9 @@ int on_pod_sandbox_status(void *userdata, Frame *frame)
         const Runtime__V1__PodSandboxStatusRequest *request = container_of(frame->message, Runtime__V1__PodSandboxStatusRequest, base);
         ReplyTo to = frame_reply_to(frame);
         Pod *pod = pods_resolve(sandboxd, request->pod_sandbox_id);
+        if (!pod && recovery_is_blind(sandboxd))
+                return reply_fail(to, GRPC_STATUS_UNAVAILABLE, "pod %.80s: the database of pods was broken, and the node is looked through "
+                                  "for them; ask again", request->pod_sandbox_id);
         if (!pod)
                 return reply_fail(to, GRPC_STATUS_NOT_FOUND, "pod %.80s does not exist", request->pod_sandbox_id);
         Runtime__V1__PodSandboxStatus status;

@@ -126,7 +126,7 @@ static int setup_check_unused(const Setup *setup, const char *id, Refusal *refus
         return r < 0 ? fold(r) : 0;
 }
 
-static int setup_make(const Setup *setup, const SetupMake *make, SetupMade *made, int *ret_pidfd, Refusal *refusal)
+static int setup_make(const Setup *setup, const SetupMake *make, int request_fd, SetupMade *made, int *ret_pidfd, Refusal *refusal)
 {
         const char *id = make->permit.id;
         char hostname[65] = "";
@@ -146,6 +146,8 @@ static int setup_make(const Setup *setup, const SetupMake *make, SetupMade *made
                 r = files_make(setup, make);
         if (r == 0)
                 r = namespaces_make(setup, make, hostname, refusal);
+        if (r == 0 && request_fd >= 0)
+                r = kept_save(setup, &make->permit, request_fd, refusal);
         if (r == 0)
                 r = files_write_hostname(setup, make, hostname);
         if (r == 0) {
@@ -180,7 +182,8 @@ static int on_setup_make(void *context, int edge_fd, HandRequest *request)
         Refusal refusal = {0};
         SetupMade made = {0};
         _cleanup_fd_ int pidfd = -1;
-        int r = setup_make(context, (const void *)request->frame.payload, &made, &pidfd, &refusal);
+        int r = setup_make(context, (const void *)request->frame.payload, request->frame.n_fds > 0 ? request->frame.fds[0] : -1, &made, &pidfd,
+                           &refusal);
         return setup_answer(edge_fd, request, r, &refusal, &made, pidfd);
 }
 
@@ -218,6 +221,33 @@ static int on_setup_status(void *context, int edge_fd, HandRequest *request)
         if (r == 0)
                 r = pod_status(context, id, &made, &pidfd);
         return setup_answer(edge_fd, request, r, &refusal, &made, pidfd);
+}
+
+/* Asked: the permit and the request that a pod was made with. Reads only; at worst a brain that was taken over learns again what it
+ * carried here. */
+static int on_setup_kept(void *context, int edge_fd, HandRequest *request)
+{
+        Refusal refusal = {0};
+        SetupKept kept = {0};
+        const char *id = NULL;
+        _cleanup_fd_ int fd = -1;
+        int r = setup_pod_id(request, &id, &refusal);
+        if (r == 0)
+                r = kept_open(context, id, &kept, &fd);
+        return setup_answer(edge_fd, request, r, &refusal, &kept, fd);
+}
+
+/* Asked: does this container of this pod still run. Re-checked: both ids; where to look is the kept permit's word. At worst a brain
+ * that was taken over learns that of a container whose id it knows. */
+static int on_setup_lease(void *context, int edge_fd, HandRequest *request)
+{
+        Refusal refusal = {0};
+        SetupLeased leased = {0};
+        const char *id = NULL;
+        int r = setup_pod_id(request, &id, &refusal);
+        if (r == 0)
+                r = kept_look_at_lease(context, (const void *)request->frame.payload, &leased, &refusal);
+        return setup_answer(edge_fd, request, r, &refusal, &leased, -1);
 }
 
 /* Asked: the counters of one pod's cgroup and interfaces. Re-checked: that gatewayd sealed this pod with this cgroup parent. At

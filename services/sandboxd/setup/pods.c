@@ -249,6 +249,7 @@ int pod_remove(const Setup *setup, const char *id, Refusal *refusal)
                                            "pod %s: cannot remove its %s namespace at %s: %s; it is tried again", id,
                                            pod_pins[pins[i]].name, path, strerror(-r));
         }
+        kept_forget(setup, id);
         static const struct {
                 PodPath which;
                 bool mounted;

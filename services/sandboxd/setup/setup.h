@@ -85,5 +85,13 @@ int init_find(const char *pin_path, int *ret_pidfd);
 int init_kill(const char *pin_path);
 int init_pid(int pidfd, int32_t *ret_pid);
 
+/* kept.c: what a pod is known by without a database. Keeps the permit and the request in request_fd, which it must seal: 0, or 1 and
+ * a refusal. */
+int kept_save(const Setup *setup, const Permit *permit, int request_fd, Refusal *refusal);
+/* The caller owns ret_fd; -1 and !exists: nothing was kept. */
+int kept_open(const Setup *setup, const char *pod_id, SetupKept *kept, int *ret_fd);
+int kept_look_at_lease(const Setup *setup, const SetupLease *verb, SetupLeased *leased, Refusal *refusal);
+void kept_forget(const Setup *setup, const char *pod_id);
+
 /* usage.c: opens what a pod's usage is read from; the caller owns the fds. 0, or 1 and a refusal. */
 int usage_open(const Setup *setup, const SetupUsage *verb, CgroupFiles *ret, int ret_fds[CGROUP_FILES_PER_FRAME], Refusal *refusal);
