@@ -4,9 +4,10 @@
 /* containerd -> containerd-setup: fixed frames. A container's root-owned directory is <runtime_dir>/containers/<id>/ (0700):
  *   rootfs/   the overlay (lower: <state_dir>/layers/<digest>, upper: <state_dir>/writable/<id>/upper)
  *   permit    the sealed CREATE_CONTAINER permit, kept for later verbs
+ *   request   the request that it seals: what a brain that lost its database knows the container by
  *   config.json, pid, runtime state: containerd-launch's
  *
- * row 1 request rootfs_prepare: RootfsPrepare -> - from A reply-fds file-write?
+ * row 1 request rootfs_prepare: RootfsPrepare -> - from A fds memfd-sealed? reply-fds file-write?
  * row 2 request rootfs_remove: SetupContainer -> - from A states ANY
  * row 3 request log_file_open: SetupContainer -> - from A reply-fds file-write
  * row 4 request signal_send: SignalSend -> - from A fds pidfd
@@ -15,6 +16,7 @@
  * row 7 request rootfs_list: RootfsList -> RootfsListed from A states ANY
  * row 8 request setup_probe: - -> SetupProbed from A states ANY
  * row 9 request image_mount: ImageMount -> - from A
+ * row 10 request rootfs_kept: SetupContainer -> RootfsKept from A reply-fds file-read? states ANY
  * row 20 request usage_open: UsageOpen -> UsageOpened from A reply-fds file-read?,file-read?,file-read?,file-read?,file-read?,file-read?,file-read?,file-read?
  */
 
@@ -27,7 +29,8 @@ typedef struct SetupContainer {
 } SetupContainer;
 
 /* Only layers that the statement names, for the image that the permit names. Refuses a rootfs whose /dev, /proc or /sys is
- * not a real directory. Idempotent. Reply fd: the log, as of log_file_open, if the permit names one. */
+ * not a real directory. Idempotent. fd: the packed CreateContainerRequest that the permit seals, which is kept. Reply fd: the log,
+ * as of log_file_open, if the permit names one. */
 typedef struct RootfsPrepare {
         Permit permit;       /* CREATE_CONTAINER */
         Statement statement;
@@ -70,6 +73,11 @@ typedef struct RootfsListed {
         uint32_t more;
         char ids[SETUP_ROOTFS_LIST_MAX][ID_LENGTH + 1];
 } RootfsListed;
+
+/* What is kept of a container. fd: its packed CreateContainerRequest, if that was kept. NOT_FOUND: there is none. */
+typedef struct RootfsKept {
+        Permit permit; /* CREATE_CONTAINER, as it was checked when the container was made */
+} RootfsKept;
 
 /* What the kernel and the file system of the store can, tried out. */
 typedef struct SetupProbed {

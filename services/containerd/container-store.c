@@ -91,7 +91,7 @@ int container_store_record(ContainerStore *store, Container *container, Containe
 
 int container_store_save(ContainerStore *store, Container *container)
 {
-        if (!container->has_row)
+        if (!container->has_row || container->is_adopted) /* what cannot be read stays as it is until it is removed */
                 return 0;
         int r = store_run(store->store, store->save, STORE_INTEGER(container->state), STORE_INTEGER(container->pid),
                           STORE_INTEGER(container->started_nsec), STORE_INTEGER(container->finished_nsec),
@@ -121,7 +121,7 @@ int container_store_remove(ContainerStore *store, Container *container)
         int r = store_run(store->store, store->remove, STORE_TEXT(container->id));
         if (r == 0) {
                 container->has_row = false;
-                if (container->state == CONTAINER_STATE_UNKNOWN)
+                if (container->state == CONTAINER_STATE_UNKNOWN || container->is_adopted)
                         r = store_unquarantine(store->store, "containers", container->id);
         }
         return r < 0 ? fold(r) : r;

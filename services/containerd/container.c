@@ -5,6 +5,7 @@
 #include "lib/clock.h"
 #include "lib/error.h"
 #include "lib/log.h"
+#include "services/containerd/adoption.h"
 #include "services/containerd/attach.h"
 #include "services/containerd/checkpoint.h"
 #include "services/containerd/containerd.h"
@@ -89,6 +90,7 @@ Container *container_free(Container *container)
         container->log_link = log_link_free(container->log_link);
         container->log_reopen = log_reopen_free(container->log_reopen);
         container->attach = attach_free(container->attach);
+        container->adoption = adoption_free(container->adoption);
         container->stats = stats_free(container->stats);
         container->shim = shim_link_free(container->shim);
         container->pidfd = fd_close(container->pidfd);
@@ -203,6 +205,12 @@ int container_set_message(Container *container, const char *message)
         return r < 0 ? fold(r) : 0;
 }
 
+const char *container_state_text(const Container *container)
+{
+        bool is_known = !container->is_adopted || container->state == CONTAINER_STATE_EXITED;
+        return container_state_name(is_known ? container->state : CONTAINER_STATE_UNKNOWN);
+}
+
 bool container_is_unstartable(const Container *container)
 {
         return container->state == CONTAINER_STATE_CREATED && container->pid == 0 && container->message;
@@ -223,7 +231,8 @@ Runtime__V1__ContainerState container_cri_state(const Container *container)
         case CONTAINER_STATE_STARTING:
                 return RUNTIME__V1__CONTAINER_STATE__CONTAINER_CREATED;
         case CONTAINER_STATE_RUNNING:
-                return RUNTIME__V1__CONTAINER_STATE__CONTAINER_RUNNING;
+                return container->is_adopted ? RUNTIME__V1__CONTAINER_STATE__CONTAINER_UNKNOWN
+                                             : RUNTIME__V1__CONTAINER_STATE__CONTAINER_RUNNING;
         case CONTAINER_STATE_EXITED:
                 return RUNTIME__V1__CONTAINER_STATE__CONTAINER_EXITED;
         case CONTAINER_STATE_UNKNOWN:

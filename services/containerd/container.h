@@ -21,6 +21,7 @@ typedef struct Checkpoint Checkpoint;
 typedef struct LogLink LogLink;
 typedef struct LogReopen LogReopen;
 typedef struct Attach Attach;
+typedef struct Adoption Adoption;
 typedef struct Frame Frame;
 typedef struct ShimLink ShimLink;
 typedef struct Stats Stats;
@@ -81,6 +82,7 @@ struct Container {
         uint64_t stop_deadline_usec; /* CLOCK_MONOTONIC; 0: nobody wants it stopped */
         bool is_removing;  /* recorded: a removal began */
         bool has_row;      /* in the database */
+        bool is_adopted;   /* its record is lost: RUNNING stands for whatever it does, and is told as unknown; see adoption.h */
         bool is_unwritten; /* the row is not what is here: a full disk */
 
         uint8_t *update_bytes; /* owned; loaded: the update that was under way, until it is under way again */
@@ -108,6 +110,7 @@ struct Container {
         LogLink *log_link;
         LogReopen *log_reopen;
         Attach *attach;
+        Adoption *adoption;
         Stats *stats;       /* owned; NULL: nothing is known */
         Frame **successors; /* owned, kept: CreateContainer calls that wait until this one is gone */
         size_t n_successors;
@@ -141,4 +144,6 @@ bool container_is_unstartable(const Container *container);
 bool container_is_in_making(const Container *container);
 /* Owned copies; "" or NULL is none. 0 or -errno. */
 int container_set_message(Container *container, const char *message);
+/* The state's name, for people. */
+const char *container_state_text(const Container *container);
 Runtime__V1__ContainerState container_cri_state(const Container *container);

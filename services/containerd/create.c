@@ -256,8 +256,13 @@ static const Step *create_rootfs(Operation *operation)
         if (!create_enter(create, REMOVE_FROM_ROOTFS))
                 return STEP_DONE;
         memcpy(&verb.statement, create->image->statement.data, sizeof(verb.statement));
+        const ProtobufCBinaryData *request = &create_call(create->call)->request;
+        _cleanup_fd_ int request_fd = -1;
+        int r = fd_memfd_sealed("request", request->data, request->len, &request_fd);
+        if (r < 0)
+                return operation_break(operation, fold(r));
         return operation_ask_flat(operation, create->container->containerd->setup, ROW_CONTAINERD_SETUP_ROOTFS_PREPARE, &verb,
-                                  NULL, 0, OPERATION_TIMEOUT_USEC);
+                                  &request_fd, 1, OPERATION_TIMEOUT_USEC);
 }
 
 /* The log comes with it: a hand's turn costs more than the opening. */
@@ -692,7 +697,7 @@ static int create_meet(Container *other, const uint8_t fingerprint[FINGERPRINT_B
         }
         r = reply_fail(to, GRPC_STATUS_ALREADY_EXISTS,
                        "container \"%.80s\", attempt %u, of pod %.12s exists already: %s (%s); remove it, or ask for another "
-                       "attempt", other->name, other->attempt, other->pod_id, other->id, container_state_name(other->state));
+                       "attempt", other->name, other->attempt, other->pod_id, other->id, container_state_text(other));
         return r < 0 ? fold(r) : 0;
 }
 

@@ -490,6 +490,9 @@ static int exec_check(Containerd *containerd, const Frame *frame, const Runtime_
         if (container_table_resolve(&containerd->containers, request->container_id, &container) != 0)
                 return failure_set(failure, GRPC_STATUS_NOT_FOUND, "exec: there is no container \"%.64s\"",
                                    request->container_id);
+        if (container->is_adopted)
+                return failure_set(failure, GRPC_STATUS_FAILED_PRECONDITION, "exec in container %s: what is recorded of it is lost, so "
+                                   "nobody knows what a command may do in it; stop and remove it", container->id);
         if (container->state != CONTAINER_STATE_RUNNING || container->exit_seen)
                 return failure_set(failure, GRPC_STATUS_FAILED_PRECONDITION, "exec in container %s: it is %s; start it first",
                                    container->id, container->exit_seen ? "exited" : container_state_name(container->state));

@@ -325,8 +325,10 @@ static int exit_done(Operation *operation)
                         r = operation_run(operation, &exit_steps[EXIT_LEASE]);
                 else if (r == 0 && container->remove)
                         r = remove_on_ended(container);
-                else if (r == 0)
+                else if (r == 0) {
                         container->exit = exit_free(exit);
+                        r = containerd_pod_changed(containerd, pod_id);
+                }
                 return r < 0 ? fold(r) : 0;
         }
         container->exit = exit_free(exit);

@@ -4,6 +4,7 @@
 #include "ipc/seal.h"
 #include "lib/error.h"
 #include "lib/log.h"
+#include "services/containerd/adoption.h"
 #include "services/containerd/containerd.h"
 #include "services/containerd/checkpoint.h"
 #include "services/containerd/create.h"
@@ -26,6 +27,11 @@ static Container *handlers_find(Containerd *containerd, const Frame *frame, cons
         int r = container_table_resolve(&containerd->containers, id, &container);
 
         *ret = 0;
+        if (r == CONTAINER_TABLE_E_NOT_FOUND && adoption_is_blind(containerd)) {
+                *ret = reply_fail(frame_reply_to(frame), GRPC_STATUS_UNAVAILABLE, "%s: the database of containers was broken, and the node is "
+                                  "looked through for container \"%.64s\"; ask again", frame->row->name, id);
+                return NULL;
+        }
         if (r == CONTAINER_TABLE_E_AMBIGUOUS)
                 *ret = reply_fail(frame_reply_to(frame), GRPC_STATUS_INVALID_ARGUMENT,
                                   "%s: several containers begin with \"%.64s\"; give more of the id", frame->row->name, id);
@@ -93,6 +99,9 @@ int on_remove_container(void *userdata, Frame *frame)
 int on_list_containers(void *userdata, Frame *frame)
 {
         const Runtime__V1__ListContainersRequest *request = container_of(frame->message, Runtime__V1__ListContainersRequest, base);
+        if (adoption_is_blind(userdata))
+                return reply_fail(frame_reply_to(frame), GRPC_STATUS_UNAVAILABLE, "ListContainers: the database of containers was broken, "
+                                  "and the node is looked through for them; ask again");
         int r = status_list_reply(userdata, request->filter, frame_reply_to(frame));
 
         return r < 0 ? fold(r) : 0;

@@ -7,10 +7,12 @@
 #include "lib/clock.h"
 #include "lib/error.h"
 #include "lib/log.h"
+#include "services/containerd/adoption.h"
 #include "services/containerd/attach.h"
 #include "services/containerd/exec-sync.h"
 #include "services/containerd/exit.h"
 #include "services/containerd/orphan.h"
+#include "services/containerd/pod-end.h"
 #include "services/containerd/remove.h"
 #include "services/containerd/session.h"
 #include "services/service.h"
@@ -173,7 +175,7 @@ static const Step *recover_on_launched(Operation *operation, const Answer *answe
                                                                                      : &recover_steps[RECOVER_CLEAN];
 }
 
-/* A container of ours that has no row (the database was lost): nobody could ever manage it. */
+/* Made to half when its row was lost: nothing of it ever ran, and nobody was told its id. */
 static int recover_remove_unknown(Containerd *containerd, const char *id, const char *pod_id, RemoveFrom from)
 {
         _cleanup_(container_freep) Container *container = NULL;
@@ -200,7 +202,27 @@ static const char *recover_pod_of(const Recovery *recovery, const char *id)
         return "";
 }
 
-/* What the hands and sandboxd have for nobody. */
+/* It was launched, so it may run, and its client may know it. */
+static int recover_adopt(Containerd *containerd, const char *id, const char *pod_id)
+{
+        Container *container = container_table_find(&containerd->containers, id);
+
+        if (!container) {
+                int r = container_new(&container, containerd, id, pod_id, "unknown", 0);
+                if (r < 0)
+                        return fold(r);
+                container->state = CONTAINER_STATE_UNKNOWN;
+                r = container_table_add(&containerd->containers, container);
+                if (r) {
+                        (void)container_free(container);
+                        return r < 0 ? fold(r) : 0;
+                }
+        }
+        int r = adoption_begin(container);
+        return r < 0 ? fold(r) : 0;
+}
+
+/* What the hands and sandboxd have for nobody, or for something whose row cannot be read. */
 static const Step *recover_clean(Operation *operation)
 {
         Recovery *recovery = recover_of(operation);
@@ -209,7 +231,12 @@ static const Step *recover_clean(Operation *operation)
 
         for (size_t i = 0; i < recovery->rootfs.n && r == 0; i++) {
                 const char *id = recovery->rootfs.items[i];
-                if (!container_table_find(&containerd->containers, id))
+                const Container *container = container_table_find(&containerd->containers, id);
+                if (container && (container->state != CONTAINER_STATE_UNKNOWN || container->remove))
+                        continue;
+                if (recover_ids_has(&recovery->launched, id))
+                        r = recover_adopt(containerd, id, recover_pod_of(recovery, id));
+                else if (!container)
                         r = recover_remove_unknown(containerd, id, recover_pod_of(recovery, id), REMOVE_FROM_LAUNCH);
         }
         for (size_t i = 0; i < recovery->launched.n && r == 0; i++) {
@@ -247,13 +274,30 @@ static void recover_set_ready(Containerd *containerd, const char *why)
         containerd_tell_ready(containerd);
 }
 
+/* A lost database counts as lost until nothing is left that only the hands remember. On a full disk it is tried at the next start. */
+static int recover_forget_loss(Containerd *containerd)
+{
+        if (!store_was_replaced(containerd->store.store))
+                return 0;
+        for (size_t i = 0; i < containerd->containers.n; i++)
+                if (containerd->containers.items[i]->adoption || containerd->containers.items[i]->is_adopted)
+                        return 0;
+        int r = store_replacement_done(containerd->store.store);
+        return r < 0 ? fold(r) : 0;
+}
+
 static int recover_done(Operation *operation)
 {
         Recovery *recovery = recover_of(operation);
         Containerd *containerd = recovery->containerd;
 
         containerd->recovery = recover_free(recovery);
-        return 0;
+        int r = recover_forget_loss(containerd);
+        if (r == 0)
+                r = pod_end_again(containerd);
+        if (r == 0)
+                r = recover_on_attached(containerd);
+        return r < 0 ? fold(r) : 0;
 }
 
 Recovery *recover_free(Recovery *recovery)
@@ -270,7 +314,7 @@ Recovery *recover_free(Recovery *recovery)
 
 int recover_on_attached(Containerd *containerd)
 {
-        if (containerd->is_ready)
+        if (containerd->is_ready || adoption_is_blind(containerd))
                 return 0;
         for (size_t i = 0; i < containerd->containers.n; i++) {
                 const Container *container = containerd->containers.items[i];
@@ -325,10 +369,13 @@ static int recover_container(Container *container, bool is_new_boot)
 int recover_begin(Containerd *containerd)
 {
         const struct timeval after = {.tv_sec = RECOVER_READY_USEC / USEC_PER_SEC};
+        char trouble[STORE_TROUBLE_MAX];
 
         int r = container_store_load(&containerd->store, containerd);
         if (r < 0)
                 return fold(r);
+        if (store_trouble(containerd->store.store, trouble))
+                log_error("%s", trouble);
         bool is_new_boot = store_is_new_boot(containerd->store.store);
         for (size_t i = 0; i < containerd->containers.n; i++) {
                 r = recover_container(containerd->containers.items[i], is_new_boot);

@@ -2,7 +2,8 @@
 #pragma once
 
 /* After a restart: the rows against what is there. What was being made is undone, what was being removed is removed, what runs
- * is connected to again, what ended meanwhile ends here; what has no row goes. Reads are answered all the while. */
+ * is connected to again, what ended meanwhile ends here; what was launched and has no row is adopted. Reads are answered all the
+ * while, but for lists after the loss of the database. */
 
 #include "services/containerd/containerd.h"
 

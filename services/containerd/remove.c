@@ -9,6 +9,7 @@
 #include "ipc/edges/gatewayd-containerd.rows.h"
 #include "lib/error.h"
 #include "lib/log.h"
+#include "services/containerd/adoption.h"
 #include "services/containerd/attach.h"
 #include "services/containerd/checkpoint.h"
 #include "services/containerd/create.h"
@@ -85,6 +86,7 @@ static const Step *remove_log(Operation *operation)
         container->exit = exit_free(container->exit);
         container->attach = attach_free(container->attach);
         container->checkpoint = checkpoint_free(container->checkpoint);
+        container->adoption = adoption_free(container->adoption);
         container->log_link = log_link_free(container->log_link);
         container->shim = shim_link_free(container->shim);
         container->pidfd = fd_close(container->pidfd);

@@ -147,6 +147,9 @@ int session_check(Containerd *containerd, const char *what, const char *containe
                                    "%s: several containers begin with \"%.64s\"; give more of the id", what, container_id);
         if (r)
                 return failure_set(failure, GRPC_STATUS_NOT_FOUND, "%s: there is no container \"%.64s\"", what, container_id);
+        if (container->is_adopted)
+                return failure_set(failure, GRPC_STATUS_FAILED_PRECONDITION, "%s: container %s: what is recorded of it is lost; stop and "
+                                   "remove it", what, container->id);
         if (container->state != CONTAINER_STATE_RUNNING || container->exit_seen)
                 return failure_set(failure, GRPC_STATUS_FAILED_PRECONDITION, "%s: container %s: it is %s; start it first", what,
                                    container->id, container->exit_seen ? "exited" : container_state_name(container->state));

@@ -6,9 +6,11 @@
 #include "lib/clock.h"
 #include "lib/error.h"
 #include "lib/log.h"
+#include "services/containerd/attach.h"
 #include "services/containerd/exit.h"
 
 #define STOP_KILL_AGAIN_USEC (UINT64_C(5) * 1000000)
+#define STOP_ATTACH_USEC UINT64_C(20000)
 #define STOP_TIMEOUT_MAX_SEC (INT64_C(366) * 24 * 3600)
 
 struct Stop {
@@ -37,6 +39,8 @@ static const Step *stop_signal(Operation *operation)
                 int r = exit_see_start_error(container, container->message);
                 return r < 0 ? operation_break(operation, fold(r)) : STEP_WAIT;
         }
+        if (!stop_is_due(container) && container->pidfd < 0 && attach_is_open(container))
+                return operation_sleep(operation, STOP_ATTACH_USEC, operation->step); /* its shim is being asked for it */
         if (stop_is_due(container) || container->state != CONTAINER_STATE_RUNNING || container->pidfd < 0)
                 return &stop_steps[STOP_KILL];
         (void)str_copy(verb.id, sizeof(verb.id), container->id);
@@ -177,6 +181,9 @@ int stop_request(Container *container, ReplyTo to, int64_t timeout_sec)
         bool is_new = !container->stop;
         int r = 0;
 
+        if (container->adoption && to.channel)
+                return reply_fail(to, GRPC_STATUS_UNAVAILABLE, "stop container %s: what there is of it is still looked for; ask again",
+                                  container->id);
         if (container->has_ended || container->state == CONTAINER_STATE_UNKNOWN) {
                 r = to.channel ? reply_send(to, &response.base, NULL, 0) : 0;
                 return r < 0 ? fold(r) : 0;

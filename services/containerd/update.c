@@ -327,7 +327,7 @@ static bool update_is_possible(const Container *container)
 {
         return (container->state == CONTAINER_STATE_CREATED || container->state == CONTAINER_STATE_STARTING ||
                 container->state == CONTAINER_STATE_RUNNING) &&
-               !container_is_unstartable(container) && !container->exit_seen && !container->remove;
+               !container_is_unstartable(container) && !container->is_adopted && !container->exit_seen && !container->remove;
 }
 
 int update_request(Container *container, Frame *frame)
@@ -341,7 +341,7 @@ int update_request(Container *container, Frame *frame)
         if (!update_is_possible(container))
                 return reply_fail(to, GRPC_STATUS_FAILED_PRECONDITION,
                                   "update container %s (\"%.80s\"): it is %s%s; only one that is created or running has limits that can "
-                                  "change", container->id, container->name, container_state_name(container->state),
+                                  "change", container->id, container->name, container_state_text(container),
                                   container->remove ? " and being removed" : "");
         int r = decode_pack(frame->message, &bytes, &n);
         if (r == 0)

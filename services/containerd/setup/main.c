@@ -35,7 +35,8 @@ static int on_rootfs_prepare(void *context, int edge_fd, HandRequest *request)
         const RootfsPrepare *verb = (const void *)request->frame.payload;
         Refusal refusal = {0};
         _cleanup_fd_ int fd = -1;
-        int r = rootfs_prepare(context, verb, &refusal);
+        int request_fd = request->frame.n_fds > 0 ? request->frame.fds[0] : -1;
+        int r = rootfs_prepare(context, verb, request_fd, &refusal);
         if (r == 0 && !str_is_empty(verb->permit.log_path))
                 r = log_file_open(context, verb->permit.id, &fd, &refusal);
         return setup_answer(edge_fd, request, r, &refusal, NULL, fd);
@@ -120,6 +121,20 @@ static int on_rootfs_list(void *context, int edge_fd, HandRequest *request)
         const RootfsList *verb = (const void *)request->frame.payload;
         int r = rootfs_list(context, verb->offset, &listed, &refusal);
         return setup_answer(edge_fd, request, r, &refusal, &listed, -1);
+}
+
+/* Asked: the permit and the request that a container was made with. Reads only; at worst a brain that was taken over learns again
+ * what it carried here. */
+static int on_rootfs_kept(void *context, int edge_fd, HandRequest *request)
+{
+        Refusal refusal = {0};
+        RootfsKept kept = {0};
+        const char *id = NULL;
+        _cleanup_fd_ int fd = -1;
+        int r = setup_id(request, &id, &refusal);
+        if (r == 0)
+                r = kept_open(context, id, &kept, &fd, &refusal);
+        return setup_answer(edge_fd, request, r, &refusal, &kept, fd);
 }
 
 static int on_image_mount(void *context, int edge_fd, HandRequest *request)

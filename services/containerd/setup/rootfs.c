@@ -187,7 +187,7 @@ static int rootfs_unmount(int dir_fd)
 /* Asked for a container's rootfs, with the sealed request and imaged's sealed list of layers. Re-checks both seals, that the
  * statement is for the permit's image, that each layer is a directory of the store. At worst a taken-over containerd mounts
  * the image that the kubelet asked for, for a container that the kubelet asked for, once. */
-int rootfs_prepare(Setup *setup, const RootfsPrepare *verb, Refusal *refusal)
+int rootfs_prepare(Setup *setup, const RootfsPrepare *verb, int request_fd, Refusal *refusal)
 {
         const Permit *permit = &verb->permit;
         const Statement *statement = &verb->statement;
@@ -215,6 +215,8 @@ int rootfs_prepare(Setup *setup, const RootfsPrepare *verb, Refusal *refusal)
             fchmod(dir_fd, userns ? 0710 : 0700) < 0)
                 return error_origin(negative_errno());
         int r = rootfs_keep_permit(setup, dir_fd, permit, refusal);
+        if (r == 0 && request_fd >= 0)
+                r = kept_save(dir_fd, permit, request_fd, refusal);
         if (r)
                 return r < 0 ? fold(r) : r;
         if (mkdirat(dir_fd, "rootfs", 0755) < 0 && errno != EEXIST)
@@ -277,7 +279,7 @@ int rootfs_remove(Setup *setup, const char *id, Refusal *refusal)
         if (faccessat(dir_fd, "permit", F_OK, AT_SYMLINK_NOFOLLOW) == 0 && hand_spend(setup->hand, id) < 0)
                 return refusal_set(refusal, GRPC_STATUS_UNAVAILABLE, "container %s: that its permit is used up cannot be noted in %s/spent: %s; "
                                    "make room there", id, hand_config(setup->hand)->runtime_dir, error_trace());
-        static const char *const files[] = {"permit", "permit.new", "config.json", "pid"};
+        static const char *const files[] = {"permit", "permit.new", "request", "config.json", "pid"};
         for (size_t i = 0; i < ARRAY_SIZE(files); i++)
                 if (unlinkat(dir_fd, files[i], 0) < 0 && errno != ENOENT)
                         return error_origin(negative_errno());

@@ -28,11 +28,17 @@ typedef struct Refusal {
 /* Fills the refusal and returns 1, the one positive outcome of the verbs below. */
 int refusal_set(Refusal *refusal, uint32_t code, const char *format, ...) _printf_(3, 4);
 
-int rootfs_prepare(Setup *setup, const RootfsPrepare *verb, Refusal *refusal);
+/* request_fd: what the permit seals, to be kept; -1: it is not. */
+int rootfs_prepare(Setup *setup, const RootfsPrepare *verb, int request_fd, Refusal *refusal);
 int rootfs_remove(Setup *setup, const char *id, Refusal *refusal);
 int rootfs_list(Setup *setup, uint32_t offset, RootfsListed *listed, Refusal *refusal);
 /* The permit that rootfs_prepare() checked and kept. */
 int rootfs_permit(Setup *setup, const char *id, Permit *permit, Refusal *refusal);
+
+/* kept.c: the request, beside the permit in the container's directory, which is dir_fd. 0, 1 or -errno. */
+int kept_save(int dir_fd, const Permit *permit, int request_fd, Refusal *refusal);
+/* The caller owns ret_fd; -1: the request was not kept. */
+int kept_open(Setup *setup, const char *id, RootfsKept *kept, int *ret_fd, Refusal *refusal);
 
 /* idmap.c: the user namespace of the permit's pod, whose map is the permit's. The caller owns ret. */
 int idmap_open(Setup *setup, const Permit *permit, int *ret_fd, Refusal *refusal);
