@@ -231,7 +231,7 @@ static const Step *exit_clear(Operation *operation)
         const Container *container = exit_of(operation)->container;
         LaunchContainer verb = {.runtime = container->runtime};
 
-        if (container->is_cleared || container->is_unwritten)
+        if (container->is_cleared || container->is_unwritten || container->is_adopted) /* of that only the record says how it ended */
                 return STEP_DONE;
         (void)str_copy(verb.id, sizeof(verb.id), container->id);
         return operation_ask_flat(operation, container->containerd->launch, ROW_CONTAINERD_LAUNCH_LAUNCH_DELETE, &verb, NULL, 0,

@@ -42,7 +42,7 @@ void pod_end_cancelled(Containerd *containerd, uint32_t request_id)
 static bool pod_end_is_held_by(const PodEnd *end, const Container *container)
 {
         bool may_run = !container->has_ended && (container->state == CONTAINER_STATE_STARTING || container->state == CONTAINER_STATE_RUNNING ||
-                                                 (container->state == CONTAINER_STATE_CREATED && container->pid > 0));
+                                                 (container->state == CONTAINER_STATE_CREATED && !container_is_unstartable(container)));
 
         /* A lease that sandboxd has lost does not make a process end. */
         return str_equal(container->pod_id, end->pod_id) && (end->remove || container->has_lease || container->create || may_run);
