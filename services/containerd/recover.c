@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "services/containerd/recover.h"
 
+#include "ipc/edges/containerd-imaged.rows.h"
 #include "ipc/edges/containerd-launch.rows.h"
 #include "ipc/edges/containerd-sandboxd.rows.h"
 #include "ipc/edges/containerd-setup.rows.h"
@@ -21,6 +22,8 @@
 /* So long requests wait for containers that cannot be reached; after that their rows are believed. */
 #define RECOVER_READY_USEC (UINT64_C(10) * 1000000)
 #define RECOVER_IDS_MAX 65536
+#define RECOVER_AGAIN_USEC UINT64_C(200000)
+#define RECOVER_ASKS_MAX 25
 
 typedef struct RecoverIds {
         char (*items)[ID_LENGTH + 1]; /* owned */
@@ -33,9 +36,11 @@ struct Recovery {
         RecoverIds rootfs, launched; /* what the hands have */
         Frame *leases_frame;    /* owned */
         const Bulkhead__ContainerdSandboxd__LeaseListResponse *leases; /* in its frame; NULL: unknown */
+        unsigned n_asked; /* imaged */
+        bool has_holds_left;
 };
 
-enum { RECOVER_LEASES, RECOVER_ROOTFS, RECOVER_LAUNCHED, RECOVER_CLEAN, RECOVER_N };
+enum { RECOVER_LEASES, RECOVER_ROOTFS, RECOVER_LAUNCHED, RECOVER_CLEAN, RECOVER_HOLDS, RECOVER_N };
 static const Step recover_steps[RECOVER_N];
 
 static Recovery *recover_of(Operation *operation)
@@ -251,6 +256,38 @@ static const Step *recover_clean(Operation *operation)
                     !container_table_find(&containerd->containers, lease->container_id))
                         r = recover_remove_unknown(containerd, lease->container_id, lease->pod_id, REMOVE_FROM_LEASE);
         }
+        if (r < 0)
+                return operation_break(operation, fold(r));
+        return store_was_replaced(containerd->store.store) ? &recover_steps[RECOVER_HOLDS] : STEP_DONE;
+}
+
+/* What had ended is forgotten with the database; imaged still holds its image and its writable layer. */
+static const Step *recover_holds(Operation *operation)
+{
+        Bulkhead__ContainerdImaged__HoldListRequest request = BULKHEAD__CONTAINERD_IMAGED__HOLD_LIST_REQUEST__INIT;
+
+        return operation_ask(operation, recover_of(operation)->containerd->imaged, ROW_CONTAINERD_IMAGED_HOLD_LIST, &request.base,
+                             RECOVER_READY_USEC);
+}
+
+static const Step *recover_on_holds(Operation *operation, const Answer *answer)
+{
+        Recovery *recovery = recover_of(operation);
+        Containerd *containerd = recovery->containerd;
+        int r = 0;
+
+        if (answer->outcome && recovery->n_asked++ < RECOVER_ASKS_MAX)
+                return operation_sleep(operation, RECOVER_AGAIN_USEC, operation->step); /* it recovers, too */
+        if (answer->outcome) {
+                log_warning("recovery: imaged does not say what it holds: %s; it is asked again at the next start", answer->text);
+                recovery->has_holds_left = true;
+                return STEP_DONE;
+        }
+        const Bulkhead__ContainerdImaged__HoldListResponse *response =
+                container_of(answer->frame->message, Bulkhead__ContainerdImaged__HoldListResponse, base);
+        for (size_t i = 0; i < response->n_container_ids && r == 0; i++)
+                if (id_is_valid(response->container_ids[i]) && !container_table_find(&containerd->containers, response->container_ids[i]))
+                        r = recover_remove_unknown(containerd, response->container_ids[i], "", REMOVE_FROM_WRITABLE);
         return r < 0 ? operation_break(operation, fold(r)) : STEP_DONE;
 }
 
@@ -259,6 +296,7 @@ static const Step recover_steps[RECOVER_N] = {
         [RECOVER_ROOTFS] = {.name = "root file systems", .run = recover_rootfs, .answered = recover_on_rootfs},
         [RECOVER_LAUNCHED] = {.name = "exit records", .run = recover_launched, .answered = recover_on_launched},
         [RECOVER_CLEAN] = {.name = "leftovers", .run = recover_clean},
+        [RECOVER_HOLDS] = {.name = "holds on images", .run = recover_holds, .answered = recover_on_holds},
 };
 
 static void recover_set_ready(Containerd *containerd, const char *why)
@@ -291,8 +329,9 @@ static int recover_done(Operation *operation)
         Recovery *recovery = recover_of(operation);
         Containerd *containerd = recovery->containerd;
 
+        bool is_complete = !recovery->has_holds_left;
         containerd->recovery = recover_free(recovery);
-        int r = recover_forget_loss(containerd);
+        int r = is_complete ? recover_forget_loss(containerd) : 0;
         if (r == 0)
                 r = pod_end_again(containerd);
         if (r == 0)
@@ -369,13 +408,10 @@ static int recover_container(Container *container, bool is_new_boot)
 int recover_begin(Containerd *containerd)
 {
         const struct timeval after = {.tv_sec = RECOVER_READY_USEC / USEC_PER_SEC};
-        char trouble[STORE_TROUBLE_MAX];
 
         int r = container_store_load(&containerd->store, containerd);
         if (r < 0)
                 return fold(r);
-        if (store_trouble(containerd->store.store, trouble))
-                log_error("%s", trouble);
         bool is_new_boot = store_is_new_boot(containerd->store.store);
         for (size_t i = 0; i < containerd->containers.n; i++) {
                 r = recover_container(containerd->containers.items[i], is_new_boot);

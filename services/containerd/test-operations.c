@@ -2,6 +2,7 @@
 
 /* The operations over scripted neighbours: in which order things are done, and undone when a stage fails; who is answered. */
 
+#include "services/containerd/adoption.h"
 #include "services/containerd/container.h"
 #include "services/containerd/remove.h"
 #include "services/containerd/test-peers.h"
@@ -343,6 +344,57 @@ static void test_an_end(void)
         peers_settle(&p);
         assert_eq_int(p.n_answers, 4);
         assert_eq_int(p.outcome, 0);
+        peers_done(&p);
+}
+
+/* One that has no row: looked for, told as unknown, and how it ends is not cleared away before it is removed. */
+static void test_an_adoption(void)
+{
+        static const RootfsKept kept = {.permit = {.pod_id = PEERS_POD, .log_path = "/logs/c"}};
+        static const LaunchReconnected gone = {.alive = 0};
+        Container *container;
+        Peers p;
+        char id[ID_LENGTH + 1];
+
+        peers_init(&p);
+        memset(id, 'c', ID_LENGTH);
+        id[ID_LENGTH] = '\0';
+        assert_ok(container_new(&container, &p.containerd, id, "", "unknown", 0));
+        container->state = CONTAINER_STATE_UNKNOWN;
+        assert_ok(container_table_add(&p.containerd.containers, container));
+        begin(&p);
+        p.silent_at = "rootfs_kept";
+        assert_ok(adoption_begin(container));
+        peers_settle(&p);
+        assert_true(adoption_is_pending(&p.containerd));
+        peers_ask(&p, ASK(STOP_CONTAINER), 'c', 10); /* nobody may think that it has ended */
+        peers_settle(&p);
+        assert_eq_int(p.code, GRPC_STATUS_UNAVAILABLE);
+
+        p.silent_at = "launch_reconnect";
+        assert_ok(reply_send_packed(p.silent, &kept, sizeof(kept), NULL, 0));
+        peers_settle(&p);
+        assert_eq_str(p.log, "rootfs_kept launch_exit_record lease_take launch_reconnect ");
+        assert_true(container->is_adopted && container->has_lease && !adoption_is_pending(&p.containerd));
+        assert_eq_int(container_cri_state(container), RUNTIME__V1__CONTAINER_STATE__CONTAINER_UNKNOWN);
+        assert_eq_str(container_state_text(container), "unknown");
+        assert_eq_str(container->pod_id, PEERS_POD);
+        assert_eq_str(container->record.status->log_path, "/logs/c");
+        assert_eq_str(container->reason, "RecordLost");
+
+        /* Neither shim nor record nor process: it has ended, nobody knows how. */
+        p.silent_at = "";
+        assert_ok(reply_send_packed(p.silent, &gone, sizeof(gone), NULL, 0));
+        peers_settle(&p);
+        assert_eq_int(container->state, CONTAINER_STATE_EXITED);
+        assert_eq_int(container_cri_state(container), RUNTIME__V1__CONTAINER_STATE__CONTAINER_EXITED);
+        assert_eq_int(container->exit_code, 255);
+        assert_true(container->has_ended && !container->has_lease && !strstr(p.log, "launch_delete"));
+        begin(&p);
+        peers_ask(&p, ASK(REMOVE_CONTAINER), 'c', 0);
+        peers_settle(&p);
+        assert_eq_str(p.log, "launch_delete rootfs_remove writable_remove ");
+        assert_eq_int(p.containerd.containers.n, 0);
         peers_done(&p);
 }
 
@@ -708,6 +760,7 @@ int main(void)
         TEST_RUN(test_retries);
         TEST_RUN(test_another_configuration);
         TEST_RUN(test_an_end);
+        TEST_RUN(test_an_adoption);
         TEST_RUN(test_an_end_during_the_start);
         TEST_RUN(test_a_start_that_fails);
         TEST_RUN(test_stops);

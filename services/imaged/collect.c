@@ -64,7 +64,7 @@ void collect_unused(Imaged *imaged)
         }
         list_for_each_safe(i, n, &imaged->table.layers) {
                 Layer *layer = container_of(i, Layer, link);
-                if (layer->n_users == 0 && !layer->removing)
+                if (layer->n_users == 0 && !layer->removing && !imaged->is_keeping)
                         collect_layer(imaged, layer);
         }
 }

@@ -9,6 +9,7 @@
 #include "lib/error.h"
 #include "lib/grpc-status.h"
 #include "services/imaged/handlers.h"
+#include "services/imaged/keeping.h"
 #include "services/imaged/image-user.h"
 
 #define TREE_TIMEOUT (120 * USEC_PER_SEC)
@@ -151,6 +152,29 @@ int on_image_release(void *userdata, Frame *frame)
         return fold(reply_send(frame_reply_to(frame), &response.base, NULL, 0));
 }
 
+int on_hold_list(void *userdata, Frame *frame)
+{
+        Imaged *imaged = userdata;
+        size_t n = 0;
+        list_for_each(i, &imaged->table.holds)
+                n++;
+        list_for_each(i, &imaged->kept)
+                n++;
+        Bulkhead__ContainerdImaged__HoldListResponse response = BULKHEAD__CONTAINERD_IMAGED__HOLD_LIST_RESPONSE__INIT;
+        _cleanup_free_ char **ids = calloc(n + 1, sizeof(*ids));
+        if (!ids)
+                return error_origin(-ENOMEM);
+        response.container_ids = ids;
+        list_for_each(i, &imaged->table.holds) {
+                Hold *hold = container_of(i, Hold, link);
+                if (hold->slot == 0) /* it holds more only if it holds this */
+                        ids[response.n_container_ids++] = hold->container_id;
+        }
+        list_for_each(i, &imaged->kept)
+                ids[response.n_container_ids++] = container_of(i, Kept, link)->container_id;
+        return fold(reply_send(frame_reply_to(frame), &response.base, NULL, 0));
+}
+
 static int writable_on_prepared(TreeCall *call, const void *flat)
 {
         Bulkhead__ContainerdImaged__WritablePrepareResponse response = BULKHEAD__CONTAINERD_IMAGED__WRITABLE_PREPARE_RESPONSE__INIT;
@@ -194,6 +218,8 @@ int on_writable_prepare(void *userdata, Frame *frame)
 static int writable_on_removed(TreeCall *call, const void *flat)
 {
         int r = handlers_release(call->imaged, call->container_id);
+        if (r == 0 && keeping_remove(call->imaged, call->container_id))
+                r = recovery_sweep(call->imaged);
         if (r < 0)
                 return fold(r);
         Bulkhead__ContainerdImaged__WritableRemoveResponse response = BULKHEAD__CONTAINERD_IMAGED__WRITABLE_REMOVE_RESPONSE__INIT;

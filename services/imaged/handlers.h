@@ -18,6 +18,7 @@ int on_image_state(void *userdata, Frame *frame);
 /* containerd (handlers-container.c) */
 int on_image_get(void *userdata, Frame *frame);
 int on_image_release(void *userdata, Frame *frame);
+int on_hold_list(void *userdata, Frame *frame);
 int on_writable_prepare(void *userdata, Frame *frame);
 int on_writable_remove(void *userdata, Frame *frame);
 int on_writable_measure(void *userdata, Frame *frame);

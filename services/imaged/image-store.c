@@ -240,6 +240,23 @@ static int image_store_on_hold(void *userdata, StoreStatement *row, const char *
         return 0;
 }
 
+/* What a row that cannot be read means for people: images can be pulled again. */
+typedef struct ImageLoad {
+        Imaged *imaged;
+        const char *origin;
+        StoreRow on_row;
+} ImageLoad;
+
+static int image_store_on_row(void *userdata, StoreStatement *row, const char **ret_why)
+{
+        const ImageLoad *load = userdata;
+        int r = load->on_row(load->imaged, row, ret_why);
+        const char *key = r > 0 ? (const char *)sqlite3_column_text(row, 0) : NULL;
+        if (r > 0)
+                log_error("%s: the row of %.64s cannot be used: %s; pull its image again", load->origin, key ? key : "?", *ret_why);
+        return r < 0 ? fold(r) : r;
+}
+
 int image_store_load(Imaged *imaged)
 {
         const ImagedStatements *s = imaged->statements;
@@ -256,7 +273,8 @@ int image_store_load(Imaged *imaged)
                 {s->load_holds, "holds", image_store_on_hold},
         };
         for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
-                int r = store_each(imaged->store, all[i].statement, all[i].origin, all[i].on_row, imaged);
+                ImageLoad load = {imaged, all[i].origin, all[i].on_row};
+                int r = store_each(imaged->store, all[i].statement, all[i].origin, image_store_on_row, &load);
                 if (r < 0)
                         return fold(r);
         }

@@ -19,7 +19,9 @@ typedef struct Imaged {
         unsigned n_downloads;
         uint64_t n_blobs; /* names of temporary blob files */
         int blobs_fd;     /* owned: /state/blobs */
-        struct Recovery *recovery; /* owned; NULL once READY */
+        struct Recovery *recovery; /* owned; NULL once READY, but for a sweep */
+        bool is_keeping; /* trees without a row stay; see keeping.h */
+        List kept;       /* Kept.link: containers that are not known here, and have a writable layer */
         struct ImagedStatements *statements; /* owned; see image-store.c */
 } Imaged;
 
@@ -45,4 +47,6 @@ void collect_unused(Imaged *imaged);
 
 /* recover.c: compares the database with the trees, then sets READY. */
 int recovery_start(Imaged *imaged);
+/* Looks through the trees again, once they need not be kept. */
+int recovery_sweep(Imaged *imaged);
 void recovery_free(Imaged *imaged);

@@ -9,6 +9,7 @@
 #include "ipc/edges/imaged-tree.rows.h"
 #include "lib/error.h"
 #include "services/imaged/handlers.h"
+#include "services/imaged/keeping.h"
 #include "services/imaged/pull.h"
 #include "services/store-log.h"
 
@@ -48,6 +49,7 @@ static int imaged_ready(void *context)
         image_table_init(&imaged->table);
         list_init(&imaged->pulls);
         list_init(&imaged->layer_jobs);
+        list_init(&imaged->kept);
         if (mkdir("/state/blobs", 0700) < 0 && errno != EEXIST)
                 return error_origin(negative_errno());
         imaged->blobs_fd = open("/state/blobs", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -77,6 +79,7 @@ static void imaged_release(void *context)
         pull_free_all(imaged);
         layer_job_free_all(imaged);
         recovery_free(imaged);
+        keeping_free(imaged);
         image_table_done(&imaged->table);
         image_store_close(imaged);
         imaged->blobs_fd = fd_close(imaged->blobs_fd);
