@@ -81,6 +81,7 @@ static void setup_pod(const char *id, bool make)
                 SetupPod request = {0};
                 memcpy(request.pod_id, id, sizeof(request.pod_id));
                 stage_call(&setup, ROW_SANDBOXD_SETUP_SETUP_REMOVE, &request, NULL, 0, &answer);
+                (void)stage_run("rm -f %s/spent/*", stage.config.runtime_dir); /* ids are used again */
         }
         assert_eq_int(answer.code, 0);
         stage_answer_done(&answer);

@@ -73,6 +73,8 @@ static uint32_t pod_remove(const char *id)
         if (answer.code)
                 printf("# %s\n", answer.text);
         stage_answer_done(&answer);
+        /* A permit is good once; the tests have few ids, and make pods of them again and again. */
+        (void)stage_run("rm -f %s/spent/*", stage.config.runtime_dir);
         return answer.code;
 }
 
@@ -483,6 +485,92 @@ static void test_usage(void)
         assert_eq_int(pod_remove(id_b), 0);
 }
 
+static uint32_t lease_look(const char *pod_id, const char *container_id, bool *ret_populated)
+{
+        SetupLease verb = {0};
+        StageAnswer answer;
+        memcpy(verb.pod_id, pod_id, sizeof(verb.pod_id));
+        memcpy(verb.container_id, container_id, sizeof(verb.container_id));
+        stage_call(&hand, ROW_SANDBOXD_SETUP_SETUP_LEASE, &verb, NULL, 0, &answer);
+        uint32_t code = answer.code;
+        if (code == 0)
+                *ret_populated = ((const SetupLeased *)(const void *)answer.frame.payload)->populated;
+        stage_answer_done(&answer);
+        return code;
+}
+
+static SetupMake *make_kept(const char *id, const char *sealed)
+{
+        SetupMake *make = make_new(id, 0);
+        (void)snprintf(make->permit.cgroup_parent, sizeof(make->permit.cgroup_parent), "/bulkhead-test-lease");
+        permit_seal(&make->permit, sealed, strlen(sealed), stage.key);
+        return make;
+}
+
+static uint32_t make_with(SetupMake *make, const char *request)
+{
+        StageAnswer answer;
+        _cleanup_fd_ int fd = -1;
+        assert_ok(fd_memfd_sealed("request", request, strlen(request), &fd));
+        stage_call(&hand, ROW_SANDBOXD_SETUP_SETUP_MAKE, make, &fd, 1, &answer);
+        uint32_t code = answer.code;
+        stage_answer_done(&answer);
+        free(make);
+        return code;
+}
+
+/* What a pod was made with is kept, if it is what was sealed; and leases are looked up under the parent that was sealed. */
+static void test_kept(void)
+{
+        static const char id[] = "1111111111111111111111111111111111111111111111111111111111111111";
+        static const char other[] = "2222222222222222222222222222222222222222222222222222222222222222";
+        static const char held[] = "3333333333333333333333333333333333333333333333333333333333333333";
+        const char *root = access("/sys/fs/cgroup/unified", F_OK) == 0 ? "/sys/fs/cgroup/unified" : "/sys/fs/cgroup";
+        char text[16] = "";
+        StageAnswer answer;
+        SetupPod pod = {0};
+        bool is_populated = true;
+
+        assert_eq_int(make_with(make_kept(other, "asked"), "forged"), GRPC_STATUS_PERMISSION_DENIED);
+        assert_eq_int(pod_status(other).exists, 0);
+        assert_eq_int(make_with(make_kept(id, "asked"), "asked"), 0);
+        memcpy(pod.pod_id, id, sizeof(pod.pod_id));
+        stage_call(&hand, ROW_SANDBOXD_SETUP_SETUP_KEPT, &pod, NULL, 0, &answer);
+        assert_eq_int(answer.code, 0);
+        const SetupKept *kept = (const void *)answer.frame.payload;
+        assert_eq_int(kept->exists, 1);
+        assert_eq_str(kept->permit.id, id);
+        _cleanup_fd_ int fd = wire_frame_take_fd(&answer.frame, 0);
+        assert_eq_int(fcntl(fd, F_GETFL) & O_ACCMODE, O_RDONLY);
+        assert_eq_int(pread(fd, text, sizeof(text) - 1, 0), 5);
+        assert_eq_str(text, "asked");
+        stage_answer_done(&answer);
+
+        assert_eq_int(lease_look(id, held, &is_populated), 0);
+        assert_false(is_populated); /* there is no such group */
+        assert_ok(stage_run("mkdir -p %s/bulkhead-test-lease/%s", root, held));
+        assert_eq_int(lease_look(id, held, &is_populated), 0);
+        assert_false(is_populated);
+        assert_ok(stage_run("sleep 60 & echo $! >%s/bulkhead-test-lease/%s/cgroup.procs", root, held));
+        assert_eq_int(lease_look(id, held, &is_populated), 0);
+        assert_true(is_populated);
+        assert_eq_int(lease_look(id, id, &is_populated), 0);
+        assert_false(is_populated); /* another's */
+        assert_ok(stage_run("kill $(cat %s/bulkhead-test-lease/%s/cgroup.procs)", root, held));
+        for (int i = 0; i < 500 && is_populated + lease_look(id, held, &is_populated) + is_populated > 0; i++)
+                usleep(10000);
+        assert_false(is_populated);
+        assert_ok(stage_run("rmdir %s/bulkhead-test-lease/%s %s/bulkhead-test-lease", root, held, root));
+
+        /* Of a pod whose request was not sent nobody knows anything; of one that is gone neither. */
+        assert_eq_int(pod_remove(id), 0);
+        assert_eq_int(lease_look(id, held, &is_populated), GRPC_STATUS_NOT_FOUND);
+        stage_call(&hand, ROW_SANDBOXD_SETUP_SETUP_KEPT, &pod, NULL, 0, &answer);
+        assert_eq_int(answer.code, 0);
+        assert_eq_int(((const SetupKept *)(const void *)answer.frame.payload)->exists, 0);
+        stage_answer_done(&answer);
+}
+
 int main(int argc, char **argv)
 {
         if (argc != 3 || geteuid() != 0)
@@ -492,9 +580,11 @@ int main(int argc, char **argv)
         start();
         char *before = stage_snapshot(&stage);
         static void (*const tests[])(void) = {test_plain_pod, test_host_modes, test_shared_pid, test_user_namespace,
-                                              test_refusals,  test_list,       test_kill,       test_usage};
+                                              test_refusals,  test_list,       test_kill,       test_usage,
+                                              test_kept};
         static const char *const names[] = {"plain-pod", "host-modes", "shared-pid", "user-namespace",
-                                            "refusals",  "list",       "kill",       "usage"};
+                                            "refusals",  "list",       "kill",       "usage",
+                                            "kept"};
         for (size_t i = 0; i < ARRAY_SIZE(tests); i++) {
                 tests[i]();
                 usleep(100000);
