@@ -13,6 +13,8 @@
 #define CONFIG_BIN_DIRS_MAX 4
 #define CONFIG_NAMESERVERS_MAX 4
 #define CONFIG_PINNED_MAX 16
+#define CONFIG_VOLUMES_MAX 16 /* VOLUMEs of its image that a container has directories for */
+#define CONFIG_VOLUME_PATH_MAX 256
 
 typedef struct ConfigCommon {
         char instance[CONFIG_NAME_MAX];      /* "" for the default one; part of cgroup and netns names */

@@ -24,6 +24,7 @@
  * row 11 request tree_export: TreeExport -> - from A reply-fds socket
  */
 
+#include "ipc/config.h"
 #include "ipc/seal.h"
 
 enum { TREE_KIND_LAYER = 1, TREE_KIND_WRITABLE, TREE_KIND_IMPORT };
@@ -77,8 +78,6 @@ typedef struct TreeMeasured {
         uint64_t inodes;
 } TreeMeasured;
 
-#define TREE_VOLUMES_MAX 16
-#define TREE_VOLUME_PATH_MAX 256
 /* Makes writable/<container> with upper and work owned by owner_id, and volumes/<i> seeded from the image's directory (its owners
  * have owner_id added). Idempotent. A volume path that the image does not have gives an empty directory. */
 typedef struct TreeWritable {
@@ -87,7 +86,7 @@ typedef struct TreeWritable {
         uint32_t owner_id;
         uint32_t n_volumes;
         uint32_t n_layers;
-        char volumes[TREE_VOLUMES_MAX][TREE_VOLUME_PATH_MAX];
+        char volumes[CONFIG_VOLUMES_MAX][CONFIG_VOLUME_PATH_MAX];
         uint8_t layers[SEAL_LAYERS_MAX][32]; /* lowest first; needed when n_volumes > 0 */
 } TreeWritable;
 

@@ -5,13 +5,13 @@
 
 #include "services/containerd/spec-parts.h"
 
+#include "ipc/config.h"
 #include "ipc/seal.h"
 #include "lib/strings.h"
 #include "services/containerd/launch/path-clean.h"
 #include <stdio.h>
 
 #define SPEC_MOUNTS_MAX 512
-#define SPEC_VOLUMES_MAX 64 /* what imaged and containerd-launch take */
 #define MOUNT_KIND(name) BULKHEAD__RUNTIME_SPEC__MOUNT_SPEC__KIND__##name
 
 static bool spec_map_is_equal(const Runtime__V1__IDMapping *a, const Runtime__V1__IDMapping *b)
@@ -181,17 +181,15 @@ int spec_volumes_choose(const SpecInput *input, DecodeArena *arena, char ***ret,
         SpecBuild build = {.input = input, .arena = arena, .failure = failure};
         size_t n = 0;
 
-        if (image->n_volumes > SPEC_VOLUMES_MAX)
-                return spec_refuse(input, failure, "image %.200s has %zu volumes; at most %d are possible",
-                                   input->request->config->image->image, image->n_volumes, SPEC_VOLUMES_MAX);
         char **volumes = arena_array(arena, image->n_volumes, sizeof(char *));
         if (!volumes)
                 return spec_refuse_memory(&build);
         for (size_t i = 0; i < image->n_volumes; i++) {
                 char clean[PATH_CLEAN_MAX];
                 bool is_known = false;
-                if (!spec_volume_clean(clean, image->volumes[i]))
-                        return spec_refuse(input, failure, "VOLUME \"%.200s\" of its image is too long", image->volumes[i]);
+                if (!spec_volume_clean(clean, image->volumes[i]) || strlen(clean) >= CONFIG_VOLUME_PATH_MAX)
+                        return spec_refuse(input, failure, "VOLUME \"%.200s\" of image %.200s is longer than %d bytes; shorten it in the image",
+                                           image->volumes[i], input->request->config->image->image, CONFIG_VOLUME_PATH_MAX - 1);
                 int r = spec_volume_check(input, image->volumes[i], clean, failure);
                 if (r)
                         return r;
@@ -199,6 +197,9 @@ int spec_volumes_choose(const SpecInput *input, DecodeArena *arena, char ***ret,
                         is_known = str_equal(volumes[k], clean);
                 if (is_known || spec_is_mounted_by_request(input, clean))
                         continue;
+                if (n == CONFIG_VOLUMES_MAX)
+                        return spec_refuse(input, failure, "image %.200s has more than %d VOLUMEs; remove some from it, or mount something "
+                                                           "over them", input->request->config->image->image, CONFIG_VOLUMES_MAX);
                 volumes[n] = arena_text(arena, clean);
                 if (!volumes[n++])
                         return spec_refuse_memory(&build);

@@ -2,6 +2,7 @@
 
 /* The same for capabilities, profiles, mounts, volumes, devices and limits. */
 
+#include "ipc/config.h"
 #include "services/containerd/test-spec-world.h"
 
 static bool has_capability(char *const *names, size_t n, const char *name)
@@ -361,6 +362,35 @@ static void test_volumes(void)
         assert_eq_str(mount_at(&w, "/canary")->host_path, "");
         assert_eq_int(mount_at(&w, "/covered")->kind, KIND(BIND));
         world_done(&w);
+        /* As many as there are places for; what the request mounts itself needs none. */
+        for (size_t extra = 0; extra <= 2; extra++) {
+                char paths[CONFIG_VOLUMES_MAX + 2][8], *many[CONFIG_VOLUMES_MAX + 2], longest[CONFIG_VOLUME_PATH_MAX + 1];
+                world_init(&w);
+                for (size_t i = 0; i < ARRAY_SIZE(many); i++) {
+                        (void)snprintf(paths[i], sizeof(paths[i]), "/v%zu", i);
+                        many[i] = paths[i];
+                }
+                w.image.volumes = many;
+                w.image.n_volumes = CONFIG_VOLUMES_MAX + extra;
+                mount.container_path = paths[3];
+                w.config.mounts = mounts;
+                w.config.n_mounts = 1;
+                if (extra == 2)
+                        world_refuse(&w, GRPC_STATUS_INVALID_ARGUMENT, "more than 16 VOLUMEs");
+                else
+                        world_compose(&w);
+                w.failure = (Failure){0};
+                memset(longest, 'x', sizeof(longest));
+                longest[0] = '/';
+                longest[CONFIG_VOLUME_PATH_MAX - 1 + (extra > 0)] = '\0';
+                many[0] = longest;
+                w.image.n_volumes = 1;
+                if (extra)
+                        world_refuse(&w, GRPC_STATUS_INVALID_ARGUMENT, "longer than 255 bytes");
+                else
+                        world_compose(&w);
+                world_done(&w);
+        }
         for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
                 char *one = (char *)bad[i];
                 world_init(&w);

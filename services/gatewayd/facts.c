@@ -74,6 +74,7 @@ static int facts_set_sysctls(Permit *permit, const Runtime__V1__LinuxPodSandboxC
 /* The image volumes, for a hand that mounts them and cannot read the request. */
 static int facts_set_volumes(Permit *permit, const Runtime__V1__ContainerConfig *config, const char **ret_why)
 {
+        _Static_assert(SEAL_VOLUMES_MAX == 16, "the text below says so");
         SealVolume volumes[SEAL_VOLUMES_MAX];
         size_t n = 0;
         for (size_t i = 0; i < config->n_mounts; i++) {

@@ -191,9 +191,9 @@ int on_writable_prepare(void *userdata, Frame *frame)
         if (!hold)
                 return reply_fail(to, GRPC_STATUS_FAILED_PRECONDITION, "container %.80s holds no image; ask image_get first",
                                   request->container_id);
-        if (request->n_volumes > TREE_VOLUMES_MAX)
+        if (request->n_volumes > CONFIG_VOLUMES_MAX)
                 return reply_fail(to, GRPC_STATUS_INVALID_ARGUMENT, "container %s: its image has %zu volumes; %d are supported",
-                                  request->container_id, request->n_volumes, TREE_VOLUMES_MAX);
+                                  request->container_id, request->n_volumes, CONFIG_VOLUMES_MAX);
         TreeWritable verb = {.owner_id = request->owner_id, .n_volumes = (uint32_t)request->n_volumes};
         (void)str_copy(verb.container, sizeof(verb.container), request->container_id);
         for (size_t i = 0; i < request->n_volumes; i++)

@@ -13,7 +13,6 @@
 
 #define MOUNT_KIND(name) BULKHEAD__RUNTIME_SPEC__MOUNT_SPEC__KIND__##name
 #define RENDER_DEVPTS_GID 5 /* tty, as everywhere */
-#define RENDER_VOLUMES_MAX 64
 
 /* File systems that the runtime makes anew. */
 static const struct {
@@ -139,9 +138,9 @@ static int render_own(Render *render, json_t *mounts, const MountSpec *mount)
                                mount->kind == MOUNT_KIND(POD_RESOLV) ? "resolv.conf" : "hostname");
                 return render_bind(mounts, mount, source, plain);
         case MOUNT_KIND(VOLUME):
-                if (mount->volume >= RENDER_VOLUMES_MAX)
+                if (mount->volume >= CONFIG_VOLUMES_MAX)
                         return render_refuse(render, "volume %u at %.200s: an image may have at most %d", mount->volume,
-                                             mount->destination, RENDER_VOLUMES_MAX);
+                                             mount->destination, CONFIG_VOLUMES_MAX);
                 (void)snprintf(source, sizeof(source), "%s/writable/%s/volumes/%u", render->common->state_dir,
                                spec->container_id, mount->volume);
                 return spec->namespaces & PERMIT_FLAG_USERNS ? render_source(render, mounts, mount, source, 0)

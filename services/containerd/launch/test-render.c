@@ -434,8 +434,8 @@ static void test_refusals(void)
         json_decref(json);
         render_init();
         f.proc.kind = MOUNT_KIND(VOLUME);
-        f.proc.volume = 64;
-        render_refused("at most 64");
+        f.proc.volume = CONFIG_VOLUMES_MAX;
+        render_refused("at most 16");
         f.proc.kind = (Bulkhead__RuntimeSpec__MountSpec__Kind)77;
         render_refused("unknown kind 77");
         static const struct {

@@ -199,7 +199,7 @@ static const char *requests_writable_problem(const TreeWritable *writable)
 {
         if (!tree_text_is_valid(writable->container, sizeof(writable->container)) || !id_is_valid(writable->container))
                 return "it names no container";
-        if (writable->n_volumes > TREE_VOLUMES_MAX)
+        if (writable->n_volumes > CONFIG_VOLUMES_MAX)
                 return "it has more volumes than are supported";
         for (uint32_t i = 0; i < writable->n_volumes; i++)
                 if (!tree_text_is_valid(writable->volumes[i], sizeof(writable->volumes[i])))
