@@ -123,18 +123,24 @@ static int spec_check_apparmor(const SpecInput *input, Failure *failure)
         return 0;
 }
 
+static bool spec_names_label(const Runtime__V1__SELinuxOption *options)
+{
+        return options && (!str_is_empty(options->user) || !str_is_empty(options->role) || !str_is_empty(options->type) ||
+                           !str_is_empty(options->level));
+}
+
+/* To run without the label that was asked for would be to fail open. What a pod's says is its containers' as well. */
 static int spec_check_selinux(const SpecInput *input, Failure *failure)
 {
-        const Runtime__V1__SELinuxOption *options = spec_context(input)->selinux_options;
+        const Runtime__V1__LinuxPodSandboxConfig *pod = input->pod ? input->pod->linux : NULL;
+        const Runtime__V1__LinuxSandboxSecurityContext *of_pod = pod ? pod->security_context : NULL;
 
-        if (!input->has_selinux || !options)
-                return 0;
-        if (str_is_empty(options->user) && str_is_empty(options->role) && str_is_empty(options->type) &&
-            str_is_empty(options->level))
+        if (!input->has_selinux ||
+            (!spec_names_label(spec_context(input)->selinux_options) && !(of_pod && spec_names_label(of_pod->selinux_options))))
                 return 0;
         return failure_set(failure, GRPC_STATUS_UNIMPLEMENTED,
-                           "container \"%.80s\": selinux_options: SELinux labels are not supported yet; remove them, or run "
-                           "without SELinux",
+                           "container \"%.80s\": selinux_options: this runtime sets no SELinux labels, and this node has SELinux; remove "
+                           "them from the pod and its containers, or choose a node without SELinux",
                            input->request->config->metadata->name);
 }
 

@@ -156,11 +156,14 @@ static void test_apparmor_and_selinux(void)
                 world_done(&w);
         }
         label.type = (char *)"spc_t";
-        for (int has = 0; has < 2; has++) {
+        for (int row = 0; row < 6; row++) {
+                static Runtime__V1__SELinuxOption empty = RUNTIME__V1__SELINUX_OPTION__INIT;
+                bool has = row % 2, is_asked = row < 4;
                 world_init(&w);
-                w.context.selinux_options = &label;
+                w.context.selinux_options = row < 2 ? &label : &empty; /* its own, its pod's, nobody's */
+                w.pod_context.selinux_options = row / 2 == 1 ? &label : NULL;
                 w.input.has_selinux = has;
-                if (has)
+                if (has && is_asked)
                         world_refuse(&w, GRPC_STATUS_UNIMPLEMENTED, "SELinux");
                 else
                         world_compose(&w);

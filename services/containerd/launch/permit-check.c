@@ -333,18 +333,6 @@ static int permit_check_apparmor(PermitCheck *check)
         return 0;
 }
 
-static int permit_check_selinux(PermitCheck *check)
-{
-        const Runtime__V1__SELinuxOption *options = permit_check_context(check)->selinux_options;
-        const char *asked = check->spec->process->selinux_label;
-        char label[512] = "";
-        if (options)
-                (void)snprintf(label, sizeof(label), "%s:%s:%s:%s", options->user, options->role, options->type, options->level);
-        if (!str_is_empty(asked) && !str_equal(asked, label))
-                return permit_check_refuse(check, "selinux_label \"%s\": the request says \"%s\"", asked, label);
-        return 0;
-}
-
 /* Fewer masks than the request gave would show what it hides; more are harmless. */
 static int permit_check_paths(PermitCheck *check, const char *field, char *const *wanted, size_t n_wanted, char *const *asked,
                               size_t n_asked)
@@ -490,8 +478,6 @@ int permit_check_create(PermitCheck *check)
                 r = permit_check_seccomp(check);
         if (r == 0)
                 r = permit_check_apparmor(check);
-        if (r == 0)
-                r = permit_check_selinux(check);
         if (r == 0)
                 r = permit_check_sysctls(check);
         if (r == 0)

@@ -266,8 +266,6 @@ int render_linux(Render *render, const char *propagation, json_t **ret)
                 r = render_paths(object, "maskedPaths", spec->masked_paths, spec->n_masked_paths);
         if (r == 0 && !spec->privileged)
                 r = render_paths(object, "readonlyPaths", spec->readonly_paths, spec->n_readonly_paths);
-        if (r == 0 && !str_is_empty(spec->process->selinux_label))
-                r = json_object_set_new(object, "mountLabel", json_string(spec->process->selinux_label));
         if (r == 0)
                 r = render_seccomp(render, &seccomp);
         if (r == 0 && seccomp)

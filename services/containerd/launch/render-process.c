@@ -190,8 +190,6 @@ int render_process(Render *render, const ProcessSpec *process, json_t **ret)
                 r = render_tty(process, object);
         if (r == 0 && !str_is_empty(profile))
                 r = json_object_set_new(object, "apparmorProfile", json_string(profile));
-        if (r == 0 && !str_is_empty(process->selinux_label))
-                r = json_object_set_new(object, "selinuxLabel", json_string(process->selinux_label));
         if (r) {
                 json_decref(object);
                 return r < 0 ? -ENOMEM : r;

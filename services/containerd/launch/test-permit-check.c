@@ -544,15 +544,6 @@ static void test_labels(void)
         fixture_refused("unknown");
         f.context.apparmor_profile = TEXT("unconfined");
         fixture_allowed();
-        f.process.selinux_label = TEXT("a:b:c:d");
-        fixture_refused("selinux_label");
-        Runtime__V1__SELinuxOption options = RUNTIME__V1__SELINUX_OPTION__INIT;
-        options.user = TEXT("a");
-        options.role = TEXT("b");
-        options.type = TEXT("c");
-        options.level = TEXT("d");
-        f.context.selinux_options = &options;
-        fixture_allowed();
 }
 
 static void test_paths(void)
