@@ -21,6 +21,7 @@ typedef struct ServiceEdge {
 typedef struct ServiceSpec {
         ProcessId process;
         size_t context_size; /* of the service's own struct, zeroed; its first member is `Service *service` */
+        bool is_prompt; /* clients wait for what it answers: it asks the kernel to run soon, for short times */
         const ServiceEdge *edges;
         size_t n_edges;
         int (*acquire)(void *context); /* optional: before confinement, what needs privilege (it was started as root) */

@@ -152,6 +152,7 @@ int main(int argc, char **argv)
         static const ServiceSpec spec = {
                 .process = PROCESS_CONTAINERD,
                 .context_size = sizeof(Containerd),
+                .is_prompt = true,
                 .edges = edges,
                 .n_edges = ARRAY_SIZE(edges),
                 .acquire = containerd_acquire,

@@ -123,6 +123,7 @@ int main(int argc, char **argv)
         static const ServiceSpec spec = {
                 .process = PROCESS_GATEWAYD,
                 .context_size = sizeof(Gatewayd),
+                .is_prompt = true,
                 .edges = gatewayd_edges,
                 .n_edges = ARRAY_SIZE(gatewayd_edges),
                 .ready = gatewayd_ready,

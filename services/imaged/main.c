@@ -90,6 +90,7 @@ int main(int argc, char **argv)
         static const ServiceSpec spec = {
                 .process = PROCESS_IMAGED,
                 .context_size = sizeof(Imaged),
+                .is_prompt = true,
                 .edges = imaged_edges,
                 .n_edges = ARRAY_SIZE(imaged_edges),
                 .ready = imaged_ready,

@@ -87,6 +87,7 @@ int main(int argc, char **argv)
         static const ServiceSpec spec = {
                 .process = PROCESS_SANDBOXD,
                 .context_size = sizeof(Sandboxd),
+                .is_prompt = true,
                 .edges = sandboxd_edges,
                 .n_edges = ARRAY_SIZE(sandboxd_edges),
                 .ready = sandboxd_ready,
