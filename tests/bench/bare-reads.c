@@ -50,7 +50,7 @@ int main(int argc, char **argv)
                                 return 1;
                         }
                 printf("%.1f\n", cpu_usec() - began);
-                (void)usleep(5000); /* as between two requests: other work comes in between */
+                (void)usleep(1000); /* as between two requests: other work comes in between */
         }
         return 0;
 }
