@@ -30,7 +30,8 @@ typedef struct __attribute__((packed)) LandlockBeneath {
         int32_t fd;
 } LandlockBeneath;
 
-int landlock_abi(void)
+/* 0 where there is none. */
+static int landlock_abi(void)
 {
         long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_VERSION_FLAG);
         return abi < 0 ? 0 : (int)abi;

@@ -5,8 +5,6 @@
 
 #include "policy/rows.h"
 
-/* 0 where there is none. */
-int landlock_abi(void);
 /* Restricts this process to what the row says; paths are those of its new root. Does nothing where the kernel has no
  * Landlock: root and seccomp stand without it. */
 int landlock_enter(const PolicyRow *row, const ConfigCommon *config);

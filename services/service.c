@@ -37,7 +37,6 @@ struct Service {
         struct event *quiet_event;   /* owned */
         int control_fd;              /* owned */
         int signal_fd;               /* owned */
-        int state_fd;                /* owned */
         Channel *channels[EDGE_N];   /* owned; NULL where the process has no such edge */
         uint32_t generations[EDGE_N]; /* as linkd said them */
         uint64_t violations[EDGE_N];  /* reported to linkd already */
@@ -294,15 +293,6 @@ static int service_make_channels(Service *service)
         return 0;
 }
 
-/* The root of the confined process has "/state" exactly where its row says so. */
-static int service_open_state(Service *service)
-{
-        if (!policy_has_state((PolicyId)service->spec->process))
-                return 0;
-        service->state_fd = open("/state", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        return service->state_fd < 0 ? error_origin(negative_errno()) : 0;
-}
-
 /* Turn by turn, to see when there is nothing to do. A turn in which the timer went off is none of work. */
 static int service_work(Service *service)
 {
@@ -367,9 +357,6 @@ static int service_run(Service *service)
         r = policy_enter((PolicyId)spec->process, &service->endowment.common);
         if (r)
                 return fold(r);
-        r = service_open_state(service);
-        if (r)
-                return fold(r);
         r = service_make_channels(service);
         if (r)
                 return fold(r);
@@ -398,7 +385,6 @@ static void service_done(Service *service)
         if (service->base)
                 event_base_free(service->base);
         service->signal_fd = fd_close(service->signal_fd);
-        service->state_fd = fd_close(service->state_fd);
         service->control_fd = fd_close(service->control_fd);
         endowment_done(&service->endowment);
         free(service->context);
@@ -425,7 +411,6 @@ int service_main(const ServiceSpec *spec, int argc, char **argv)
         service->spec = spec;
         service->control_fd = CONTROL_FD;
         service->signal_fd = -1;
-        service->state_fd = -1;
         service->row_state = ROW_STATE_RECOVERING;
         service->frame.fd = -1;
         service->context = calloc(1, MAX2(spec->context_size, sizeof(Service *)));
@@ -505,9 +490,4 @@ void service_fail(Service *service, int r)
 {
         service->result = r;
         (void)event_base_loopbreak(service->base);
-}
-
-int service_state_fd(const Service *service)
-{
-        return service->state_fd;
 }

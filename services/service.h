@@ -59,6 +59,3 @@ void service_serve(Service *service);
 void service_stopped(Service *service);
 /* Ends the loop; main returns r. */
 void service_fail(Service *service, int r);
-/* Directory of this service's own state, 0700, own user: <state_dir>/<process>; inside the confined root it is at the path
- * "/state". Borrowed fd; -1 for a process whose policy row has no state. */
-int service_state_fd(const Service *service);

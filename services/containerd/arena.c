@@ -15,7 +15,8 @@ void *arena_array(DecodeArena *arena, size_t n, size_t size)
         return p ? memset(p, 0, n_bytes) : NULL;
 }
 
-char *arena_bytes(DecodeArena *arena, const void *bytes, size_t n)
+/* With a NUL behind it that is not counted. */
+static char *arena_bytes(DecodeArena *arena, const void *bytes, size_t n)
 {
         if (n == SIZE_MAX)
                 return NULL;
@@ -46,16 +47,4 @@ char *arena_print(DecodeArena *arena, const char *format, ...)
                 return NULL;
         }
         return arena_bytes(arena, s, (size_t)n);
-}
-
-int arena_copy_message(DecodeArena *arena, const ProtobufCMessage *message, ProtobufCMessage **ret)
-{
-        _cleanup_free_ uint8_t *bytes = NULL;
-        size_t n = 0;
-
-        int r = decode_pack(message, &bytes, &n);
-        if (r < 0)
-                return fold(r);
-        r = decode_message(arena, message->descriptor, bytes, n, ret);
-        return r < 0 ? fold(r) : r ? ARENA_E_FULL : 0;
 }

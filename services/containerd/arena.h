@@ -8,9 +8,4 @@
 /* Zeroed; n elements of size bytes. A valid pointer also for n == 0. */
 void *arena_array(DecodeArena *arena, size_t n, size_t size);
 char *arena_text(DecodeArena *arena, const char *s);
-char *arena_bytes(DecodeArena *arena, const void *bytes, size_t n); /* with a NUL behind it that is not counted */
 char *arena_print(DecodeArena *arena, const char *format, ...) _printf_(2, 3);
-
-/* A deep copy, for what must outlive its frame. 0, FAILURE-free outcome ARENA_E_FULL, or -errno. */
-enum { ARENA_E_FULL = 1 };
-int arena_copy_message(DecodeArena *arena, const ProtobufCMessage *message, ProtobufCMessage **ret);

@@ -16,7 +16,8 @@ _Static_assert(sizeof(PidfdInfo) == 64, "PIDFD_INFO_SIZE_VER0");
 #define PIDFD_INFO_EXIT_ (UINT64_C(1) << 3)
 #define PIDFD_GET_INFO_ _IOWR(0xff, 11, PidfdInfo)
 
-int32_t pidfd_exit_code(int wait_status)
+/* As containers report it: the exit status, or 128 + the signal. wait_status as of waitpid(). */
+static int32_t pidfd_exit_code(int wait_status)
 {
         return WIFSIGNALED(wait_status) ? 128 + WTERMSIG(wait_status) : WEXITSTATUS(wait_status);
 }

@@ -9,5 +9,3 @@
 enum { PIDFD_EXIT_E_NOT_YET = 1, PIDFD_EXIT_E_UNKNOWN };
 int pidfd_exit_read(int pidfd, int32_t *ret_code);
 
-/* As containers report it: the exit status, or 128 + the signal. wait_status as of waitpid(). */
-int32_t pidfd_exit_code(int wait_status);

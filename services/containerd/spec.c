@@ -254,11 +254,3 @@ int spec_compose(const SpecInput *input, DecodeArena *arena, RuntimeSpec **ret, 
         *ret = build.spec;
         return 0;
 }
-
-void spec_exec_process(const ProcessSpec *container, char *const *args, size_t n_args, bool terminal, ProcessSpec *ret)
-{
-        *ret = *container;
-        ret->args = (char **)args;
-        ret->n_args = n_args;
-        ret->terminal = terminal;
-}

@@ -54,6 +54,3 @@ bool spec_mount_is_image(const Runtime__V1__Mount *mount);
 
 /* 0 or FAILURE_E_SET. ret lives in the arena and borrows from the input. */
 int spec_compose(const SpecInput *input, DecodeArena *arena, RuntimeSpec **ret, Failure *failure);
-
-/* The process of an exec: the container's, with another command. ret borrows from both. */
-void spec_exec_process(const ProcessSpec *container, char *const *args, size_t n_args, bool terminal, ProcessSpec *ret);

@@ -38,7 +38,7 @@ static int collect_on_removed(void *userdata, const Answer *answer)
         return fold(layer_job_on_removed(imaged, collection->digest));
 }
 
-void collect_layer(Imaged *imaged, Layer *layer)
+static void collect_layer(Imaged *imaged, Layer *layer)
 {
         Collection *collection = calloc(1, sizeof(*collection));
         if (!collection)

@@ -107,7 +107,7 @@ static ImageName *image_find_name(const Image *image, const char *text)
         return NULL;
 }
 
-bool image_has_name(const Image *image, const char *text)
+static bool image_has_name(const Image *image, const char *text)
 {
         return image_find_name(image, text) != NULL;
 }

@@ -76,7 +76,6 @@ void image_set_layer(Image *image, size_t i, Layer *layer);
 /* Takes the array of the n layers; each gets the image as a user. */
 void image_set_stack(Image *image, Layer **stack, size_t n);
 int image_add_name(Image *image, const char *text, bool is_digest); /* no second copy of the same text */
-bool image_has_name(const Image *image, const char *text);
 void image_remove_name(Image *image, const char *text);
 
 /* Also one that is removed and only held. */

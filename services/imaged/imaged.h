@@ -41,7 +41,6 @@ int image_store_put_hold(Imaged *imaged, const Hold *hold);
 int image_store_delete_hold(Imaged *imaged, const char *container_id);
 
 /* collect.c: takes away what nothing refers to any more. */
-void collect_layer(Imaged *imaged, Layer *layer);
 /* Layers without a user are removed from the store of trees; failures are tried again at the next start. */
 void collect_unused(Imaged *imaged);
 

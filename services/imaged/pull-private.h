@@ -38,7 +38,6 @@ struct Pull {
 };
 
 int pull_new(Pull **ret, Imaged *imaged, const char *name, ReplyTo to);
-int pull_add_waiter(Pull *pull, ReplyTo to);
 void pull_drop_stack(Pull *pull);
 int pull_fail(Pull *pull, uint32_t code, const char *text);
 int pull_get_manifest(Pull *pull, const char *name);

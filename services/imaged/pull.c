@@ -476,7 +476,7 @@ int pull_get_manifest(Pull *pull, const char *name)
         return fold(registry_get(&pull->request, &pull->registry, &want));
 }
 
-int pull_add_waiter(Pull *pull, ReplyTo to)
+static int pull_add_waiter(Pull *pull, ReplyTo to)
 {
         ReplyTo *waiters = reallocarray(pull->waiters, pull->n_waiters + 1, sizeof(*waiters));
         if (!waiters)

@@ -15,7 +15,7 @@ bool digest_parse(const char *digest, uint8_t ret[32])
         return str_has_prefix(digest, "sha256:") && hex_decode(ret, 32, digest + 7);
 }
 
-bool digest_is_valid(const char *digest)
+static bool digest_is_valid(const char *digest)
 {
         uint8_t bytes[32];
         return digest_parse(digest, bytes);

@@ -27,8 +27,7 @@ void reference_format(const Reference *reference, char to[REFERENCE_MAX]);
 void reference_format_tag(const Reference *reference, char to[REFERENCE_MAX]);
 void reference_format_digest(const Reference *reference, const char *digest, char to[REFERENCE_MAX]);
 
-/* "sha256:" and 64 lower-case hexadecimal digits. */
-bool digest_is_valid(const char *digest);
+/* "sha256:" and 64 lower-case hexadecimal digits: nothing else is parsed. */
 bool digest_parse(const char *digest, uint8_t ret[32]);
 void digest_format(const uint8_t digest[32], char to[72]);
 

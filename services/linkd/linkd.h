@@ -138,8 +138,6 @@ void linkd_renew_tls(Linkd *linkd);
 void linkd_stop_all(Linkd *linkd);
 void linkd_rewire(Linkd *linkd);
 int linkd_send_start(Linkd *linkd, ControlType type, const void *body, int fd);
-/* The section of a process, and its size; NULL and 0 if it has none. */
-const void *linkd_section(const LinkdConfig *config, ProcessId process, size_t *ret_size);
 
 /* systemd.c: started by systemd and not by linkd-start? */
 bool linkd_systemd_is_parent(void);

@@ -37,7 +37,8 @@ static const struct {
         {"ca", PROCESS_IMAGED_FETCH},
 };
 
-const void *linkd_section(const LinkdConfig *config, ProcessId process, size_t *ret_size)
+/* The section of a process, and its size; NULL and 0 if it has none. */
+static const void *linkd_section(const LinkdConfig *config, ProcessId process, size_t *ret_size)
 {
 #define SECTION(member) (*ret_size = sizeof(config->member), (const void *)&config->member)
         switch (process) {

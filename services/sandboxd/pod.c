@@ -13,7 +13,8 @@
 #define POD_RESULT_BUDGET (4 * 1024 * 1024)
 
 /* The lengths keep two pods apart whose names would read the same when joined. */
-char *pod_key(const Runtime__V1__PodSandboxMetadata *metadata)
+/* Owned; NULL when memory is out. */
+static char *pod_key(const Runtime__V1__PodSandboxMetadata *metadata)
 {
         return str_printf("%zu_%zu_%s_%s_%s_%u", strlen(metadata->name), strlen(metadata->namespace_), metadata->name,
                           metadata->namespace_, metadata->uid, metadata->attempt);

@@ -117,8 +117,6 @@ Pod *pods_find_key(Sandboxd *sandboxd, const char *key);
 /* Full id, or a unique beginning of one; only listed pods. */
 Pod *pods_resolve(Sandboxd *sandboxd, const char *id);
 Pod *pods_find(Sandboxd *sandboxd, const char *id);
-/* Owned; NULL when memory is out. */
-char *pod_key(const Runtime__V1__PodSandboxMetadata *metadata);
 
 Lease *pod_find_lease(Pod *pod, const char *container_id);
 int lease_new(Lease **ret, Pod *pod, const char *container_id);

@@ -40,11 +40,6 @@ bool pod_has_pin(uint32_t flags, PodPath which)
                (flags & pod_pins[which].flag) == pod_pins[which].flag;
 }
 
-const char *pod_pin_name(PodPath which)
-{
-        return pod_pins[which].name;
-}
-
 int pod_pin_type(PodPath which)
 {
         return pod_pins[which].type;

@@ -42,9 +42,8 @@ typedef enum PodPath {
         POD_PATH_N,
 } PodPath;
 
-/* Does a pod with these PERMIT_FLAG_* flags have a namespace of that kind, what is it called, and which CLONE_NEW* is it? */
+/* Does a pod with these PERMIT_FLAG_* flags have a namespace of that kind, and which CLONE_NEW* is it? */
 bool pod_has_pin(uint32_t flags, PodPath which);
-const char *pod_pin_name(PodPath which);
 int pod_pin_type(PodPath which);
 
 /* id is valid (checked by the caller). -ENAMETOOLONG is a configuration that linkd should have refused. */
