@@ -227,7 +227,7 @@ static void runtime_fill_condition(const Containerd *containerd, Bulkhead__Gatew
         response->message = message;
         if (containerd->config->n_runtimes == 0) {
                 response->reason = "NoRuntime";
-                (void)snprintf(message, size, "no OCI runtime is configured: set containerd.runtimes in the configuration");
+                (void)snprintf(message, size, "no OCI runtime is configured: set runtimes in the configuration");
         } else if (!state->is_probed) {
                 response->reason = "Starting";
                 (void)snprintf(message, size, "the OCI runtime %.256s is not probed yet: containerd-launch is starting or stuck; its "
@@ -235,7 +235,7 @@ static void runtime_fill_condition(const Containerd *containerd, Bulkhead__Gatew
         } else if (!state->is_present) {
                 response->reason = "RuntimeMissing";
                 (void)snprintf(message, size, "the OCI runtime of handler \"%s\" cannot be used: %.256s: %.256s; install it (Debian: "
-                                              "apt install crun), or set its path in containerd.runtimes",
+                                              "apt install crun), or set its path in runtimes",
                                config->handler, config->path, state->version);
         } else if (!containerd->is_ready) {
                 response->reason = "Recovering";
