@@ -175,9 +175,10 @@ class Answer:
 
 
 class Hand:
-    def __init__(self, name, scratch, section=b"", build=None, log=None):
+    """name: of the hand and of its edge; of the edge alone where program says which executable of the build it is."""
+
+    def __init__(self, name, scratch, section=b"", build=None, log=None, program=None):
         build = build or os.environ["BULKHEAD_BUILD"]
-        kind = name.split("-", 1)[1]
         self.name, self.state, self.runtime = name, os.path.join(scratch, "state"), os.path.join(scratch, "run")
         self.flat = os.path.exists(os.path.join(TOP, "ipc/edges", name + ".h"))
         schema = read("ipc/edges/%s.%s" % (name, "h" if self.flat else "proto"))
@@ -189,7 +190,7 @@ class Hand:
         self.log_path = log or os.path.join(scratch, name + ".log")
         control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.control = control
-        program = os.path.join(build, "services/imaged", kind, "bulkhead-" + name)
+        program = os.path.join(build, program or "services/imaged/%s/bulkhead-%s" % (name.split("-", 1)[1], name))
         with open(self.log_path, "ab") as out:
             self.process = subprocess.Popen([program], stdin=subprocess.DEVNULL, stdout=out, stderr=out, env={},
                                             pass_fds=[theirs.fileno()] if theirs.fileno() == 3 else [3],
