@@ -125,9 +125,12 @@ static bool events_is_wanted(const Events *events, uint64_t number)
 static void events_leave_oldest(Gatewayd *gatewayd)
 {
         Events *events = &gatewayd->events;
+        Subscriber *oldest = list_first(&events->subscribers, Subscriber, link);
+        if (!oldest)
+                return;
         log_warning("%zu events wait and take %zu bytes: the client that has listened longest is told that it misses some", events->n_pending,
                     events->held.used_bytes);
-        events_leave(list_first(&events->subscribers, Subscriber, link), GRPC_STATUS_DATA_LOSS,
+        events_leave(oldest, GRPC_STATUS_DATA_LOSS,
                      "GetContainerEvents: more happened than could be told" EVENTS_AGAIN);
         list_for_each_safe(i, n, &events->pending) {
                 Event *event = container_of(i, Event, link);

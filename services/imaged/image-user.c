@@ -38,8 +38,9 @@ void image_user_keep(Image *image, const char *user, const uint8_t *packed, size
         ImageUser *kept = calloc(1, sizeof(*kept) + n);
         if (!kept)
                 return;
-        if (image->n_users == IMAGE_USERS_MAX)
-                image_user_free(image, list_first(&image->users, ImageUser, link));
+        ImageUser *oldest = list_first(&image->users, ImageUser, link);
+        if (oldest && image->n_users == IMAGE_USERS_MAX)
+                image_user_free(image, oldest);
         (void)str_copy(kept->user, sizeof(kept->user), user);
         memcpy(kept->packed, packed, n);
         kept->n_packed = n;

@@ -851,7 +851,7 @@ def crashes_leave_nothing(_hand):
     layer = Layer(oci.Layer(blob=gzip.compress(archive, 1), diff_id=oci.digest(archive)))
     mounts = open("/proc/self/mountinfo", encoding="ascii").read()
     staged = 0
-    for delay in (0.002, 0.02, 0.05, 0.1, 0.2, 0.3):
+    for delay in (0.002, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.03, 0.08, 0.15, 0.25, 1):
         hand = Hand("imaged-tree", scratch)
         fd = os.memfd_create("blob")
         with os.fdopen(os.dup(fd), "wb") as out:
