@@ -69,6 +69,12 @@ static void write_plugin(const char *name, const char *script)
         write_file(path, 0755, text);
 }
 
+/* A permit is good once, and what ADD failed for is spent; the tests use their ids again. */
+static void forget_spent(void)
+{
+        (void)stage_run("rm -f %s/spent/*", stage.config.runtime_dir);
+}
+
 static void setup_pod(const char *id, bool make)
 {
         StageAnswer answer;
@@ -81,7 +87,7 @@ static void setup_pod(const char *id, bool make)
                 SetupPod request = {0};
                 memcpy(request.pod_id, id, sizeof(request.pod_id));
                 stage_call(&setup, ROW_SANDBOXD_SETUP_SETUP_REMOVE, &request, NULL, 0, &answer);
-                (void)stage_run("rm -f %s/spent/*", stage.config.runtime_dir); /* ids are used again */
+                forget_spent();
         }
         assert_eq_int(answer.code, 0);
         stage_answer_done(&answer);
@@ -99,6 +105,8 @@ static CniRun run_new(const char *id, uint32_t verb, unsigned host_port, int *re
         uint8_t *packed;
         size_t n;
 
+        if (verb == CNI_VERB_ADD)
+                forget_spent();
         metadata.name = (char *)"web";
         metadata.namespace_ = (char *)"shop";
         metadata.uid = (char *)"u-1";
