@@ -362,7 +362,7 @@ def main():
     parser.add_argument("--out", default="build/bench", help="folder for results.json, table.md and plot.svg")
     parser.add_argument("--scratch", default="/tmp/bulkhead-bench")
     parser.add_argument("-n", type=int, default=30, help="rounds (default 30)")
-    parser.add_argument("--n-logs", type=int, default=5, help="rounds of log floods (default 5)")
+    parser.add_argument("--n-logs", type=int, default=30, help="rounds of log floods (default 30)")
     parser.add_argument("--n-counts", type=int, default=6, help="pods under strace (default 6)")
     parser.add_argument("--log-mib", type=int, default=64, help="MiB of each log flood (default 64)")
     parser.add_argument("--pods", type=int, default=50, help="pods of the workload many (default 50)")
