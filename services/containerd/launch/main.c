@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -113,12 +114,15 @@ static void launch_compose(const Launch *launch, const LaunchCreate *verb, bool 
 }
 
 /* One launch or update of an id at a time: two that pass their checks could write one document between them, which nobody checked.
- * Held until the fd is closed. */
+ * Held until the fd is closed; waited for: a launch that has answered may be about to end. */
 static int launch_lock(const Launch *launch, bool is_exec, const char *id, Verdict *verdict)
 {
-        int fd = place_lock(launch->common, is_exec ? PLACE_EXEC : PLACE_CONTAINER, id);
-        if (fd < 0)
-                (void)verdict_set(verdict, GRPC_STATUS_FAILED_PRECONDITION, "%s: its root file system is not prepared: %s", id, strerror(errno));
+        char path[PLACE_PATH_MAX];
+        int fd = -1;
+        place_path(path, launch->common, is_exec ? PLACE_EXEC : PLACE_CONTAINER, id, "");
+        int r = place_lock_path(path, LOCK_EX, &fd);
+        if (r < 0)
+                (void)verdict_set(verdict, GRPC_STATUS_FAILED_PRECONDITION, "%s: its root file system is not prepared: %s", id, strerror(-r));
         return fd;
 }
 
@@ -209,7 +213,8 @@ static int on_launch_start(void *context, int edge_fd, HandRequest *request)
         return launch_answer(edge_fd, request, r, &verdict, NULL);
 }
 
-/* Asked to take away a container or an exec. A container that still runs is killed by its runtime, with its cgroup. */
+/* Asked to take away a container or an exec. A container that still runs is killed by its runtime, with its cgroup. Under the lock of a
+ * launch of that exec, and a record goes only if its permit was spent before: whatever is asked at the same time, none is good twice. */
 static int on_launch_delete(void *context, int edge_fd, HandRequest *request)
 {
         const Launch *launch = context;
@@ -217,6 +222,7 @@ static int on_launch_delete(void *context, int edge_fd, HandRequest *request)
         Verdict verdict = {0};
         struct stat st;
         char words[RUNTIME_WORDS_MAX], path[PLACE_PATH_MAX];
+        _cleanup_fd_ int lock_fd = -1;
         int r = launch_check(launch, verb->id, verb->runtime, &verdict);
         place_path(path, launch->common, PLACE_OCI, verb->id, "");
         const char *const arguments[] = {"delete", "--force", verb->id, NULL};
@@ -224,13 +230,15 @@ static int on_launch_delete(void *context, int edge_fd, HandRequest *request)
                 place_wait_made(launch->common, launch->cgroup_fd, verb->id);
         if (r == 0 && lstat(path, &st) == 0)
                 r = launch_run(launch, verb->runtime, arguments, words, &verdict);
-        if (r == 0 && place_remove_cgroup(launch->cgroup_fd, verb->id) < 0)
-                r = verdict_set(&verdict, GRPC_STATUS_UNAVAILABLE, "%s: its shim does not end; try again", verb->id);
+        if (r == 0 && (place_remove_cgroup(launch->cgroup_fd, verb->id) < 0 || place_lock_exec(launch->common, verb->id, &lock_fd) < 0 ||
+                       place_remove_cgroup(launch->cgroup_fd, verb->id) < 0))
+                r = verdict_set(&verdict, GRPC_STATUS_UNAVAILABLE, "%s: its launch or its shim does not end; try again", verb->id);
         place_path(path, launch->common, PLACE_EXIT, verb->id, "");
-        if (r == 0 && lstat(path, &st) == 0)
+        bool has_record = r == 0 && lstat(path, &st) == 0;
+        if (has_record)
                 r = hand_spend(launch->hand, verb->id);
         if (r == 0)
-                r = place_remove(launch->common, verb->id);
+                r = place_remove(launch->common, verb->id, has_record);
         return launch_answer(edge_fd, request, r, &verdict, NULL);
 }
 

@@ -62,28 +62,6 @@ static void checkpoint_remove(const ConfigCommon *common, const char *id)
         }
 }
 
-/* The lock of a directory that has its name still: who had it before may have removed it. 0 or -errno: -EWOULDBLOCK with LOCK_NB. */
-static int checkpoint_lock(const char *path, int how, int *ret_fd)
-{
-        struct stat st, now;
-        for (;;) {
-                _cleanup_fd_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-                if (fd < 0)
-                        return negative_errno();
-                if (flock(fd, how) < 0) {
-                        if (errno == EINTR)
-                                continue;
-                        return negative_errno();
-                }
-                if (fstat(fd, &st) == 0 && lstat(path, &now) == 0 && st.st_ino == now.st_ino && st.st_dev == now.st_dev) {
-                        *ret_fd = TAKE_FD(fd);
-                        return 0;
-                }
-                if (lstat(path, &now) < 0)
-                        return negative_errno();
-        }
-}
-
 static void checkpoint_resume(const Runtime *runtime, const char *id)
 {
         const char *const arguments[] = {"resume", id, NULL};
@@ -114,7 +92,7 @@ int checkpoint_begin(Checkpoint *checkpoint, const ConfigCommon *common, const R
                 else if (errno != EEXIST)
                         return checkpoint_say_errno(checkpoint, "making", checkpoint->path);
                 bool was_there = errno == EEXIST;
-                r = checkpoint_lock(checkpoint->path, LOCK_EX, &checkpoint->lock_fd);
+                r = place_lock_path(checkpoint->path, LOCK_EX, &checkpoint->lock_fd);
                 if (r == 0 && was_there)
                         checkpoint_resume(runtime, id);
         } while (r == -ENOENT);
@@ -228,7 +206,7 @@ void checkpoint_undo(const ConfigCommon *common, const Runtime *runtime, const c
         char path[PLACE_PATH_MAX];
         _cleanup_fd_ int fd = -1;
         checkpoint_path(path, common, id, "");
-        if (checkpoint_lock(path, LOCK_EX | LOCK_NB, &fd) < 0)
+        if (place_lock_path(path, LOCK_EX | LOCK_NB, &fd) < 0)
                 return;
         checkpoint_resume(runtime, id);
         checkpoint_remove(common, id);

@@ -88,15 +88,31 @@ static bool place_cgroup_is_populated(int cgroup_fd, const char *id)
         return fd >= 0 && read(fd, text, sizeof(text) - 1) > 0 && strstr(text, "populated 1");
 }
 
-int place_lock(const ConfigCommon *common, Place place, const char *id)
+int place_lock_path(const char *path, int how, int *ret_fd)
+{
+        struct stat st, now;
+        for (int i = 0; i < PLACE_MADE_TRIES; i++) {
+                _cleanup_fd_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+                if (fd < 0 || flock(fd, how) < 0 || fstat(fd, &st) < 0 || lstat(path, &now) < 0)
+                        return negative_errno(); /* never EINTR: nobody here handles a signal */
+                if (st.st_ino == now.st_ino && st.st_dev == now.st_dev) {
+                        *ret_fd = TAKE_FD(fd);
+                        return 0;
+                }
+        }
+        return -EBUSY;
+}
+
+int place_lock_exec(const ConfigCommon *common, const char *id, int *ret_fd)
 {
         char path[PLACE_PATH_MAX];
-        place_path(path, common, place, id, "");
-        _cleanup_fd_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-        while (fd >= 0 && flock(fd, LOCK_EX) < 0)
-                if (errno != EINTR)
-                        return -1;
-        return TAKE_FD(fd);
+        place_path(path, common, PLACE_EXEC, id, "");
+        for (int i = 0; i < PLACE_MADE_TRIES; i++) {
+                if ((mkdir(path, 0700) == 0 || errno == EEXIST) && place_lock_path(path, LOCK_EX | LOCK_NB, ret_fd) == 0)
+                        return 0;
+                (void)usleep(PLACE_MADE_WAIT_USEC);
+        }
+        return -EBUSY;
 }
 
 void place_wait_made(const ConfigCommon *common, int cgroup_fd, const char *id)
@@ -167,7 +183,7 @@ void place_undo_exec(const ConfigCommon *common, const char *id)
         (void)rmdir(path);
 }
 
-int place_remove(const ConfigCommon *common, const char *id)
+int place_remove(const ConfigCommon *common, const char *id, bool with_record)
 {
         static const struct {
                 Place place;
@@ -180,7 +196,7 @@ int place_remove(const ConfigCommon *common, const char *id)
                 {PLACE_SHIM, ""},                   {PLACE_EXIT, ""},
         };
         char path[PLACE_PATH_MAX];
-        for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+        for (size_t i = 0; i < ARRAY_SIZE(files) - !with_record; i++) {
                 place_path(path, common, files[i].place, id, files[i].suffix);
                 bool is_directory = files[i].place == PLACE_EXEC && files[i].suffix[0] == '\0';
                 if ((is_directory ? rmdir(path) : unlink(path)) < 0 && errno != ENOENT && errno != ENOTDIR)

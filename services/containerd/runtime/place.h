@@ -28,9 +28,10 @@ int place_make_directories(const ConfigCommon *common);
 int place_make_cgroup(const ConfigContainerd *config, int *ret_fd);
 /* Ends what is left in the shim's cgroup, and removes it. 0, or -EBUSY if that does not end. */
 int place_remove_cgroup(int cgroup_fd, const char *id);
-/* The lock of its directory, waited for: a launch that has answered may be about to end. An fd of the caller's that holds it, or -1
- * with errno. */
-int place_lock(const ConfigCommon *common, Place place, const char *id);
+/* The lock of a directory that has its name still: who had it before may have removed it. The fd is the caller's. 0 or -errno. */
+int place_lock_path(const char *path, int how, int *ret_fd);
+/* The same of an exec's directory, made if it is not there: no launch of it is under way, nor begins. Waits, not for ever. 0, -EBUSY. */
+int place_lock_exec(const ConfigCommon *common, const char *id, int *ret_fd);
 /* While a launch of it is under way, or its shim still at the runtime's create: half made, it could neither be found nor be taken
  * away. Not for ever. */
 void place_wait_made(const ConfigCommon *common, int cgroup_fd, const char *id);
@@ -42,8 +43,8 @@ int place_socket(const ConfigCommon *common, const char *id, bool create, int *r
 int place_make_exec(const ConfigCommon *common, const char *container_id, const char *id, int *ret_fd);
 /* What place_make_exec() made, of one that was refused. */
 void place_undo_exec(const ConfigCommon *common, const char *id);
-/* Everything but PLACE_OCI and what is containerd-setup's; the exit record last. What is not there is fine. 0 or -errno. */
-int place_remove(const ConfigCommon *common, const char *id);
+/* Everything but PLACE_OCI and what is containerd-setup's; the exit record last, if it goes too. What is not there is fine. 0 or -errno. */
+int place_remove(const ConfigCommon *common, const char *id, bool with_record);
 /* The exit record's file, -1 if the id has none. The caller owns it. */
 int place_open_record(const ConfigCommon *common, const char *id, int flags);
 /* Ids with an exit record from the offset-th on, in the order of the directory. 0 or -errno. */

@@ -229,5 +229,5 @@ void shim_undo(Shim *shim)
         place_path(path, &start->common, PLACE_OCI, start->id, "");
         if (!start->is_exec && faccessat(AT_FDCWD, path, F_OK, 0) == 0)
                 (void)runtime_run(&runtime, arguments, words);
-        (void)place_remove(&start->common, start->id);
+        (void)place_remove(&start->common, start->id, true);
 }
