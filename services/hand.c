@@ -190,10 +190,25 @@ static int hand_child_run(Hand *hand, HandRequest *request)
         return r ? 1 : 0;
 }
 
+static bool hand_is_at_limit(const Hand *hand, const MessageRow *row)
+{
+        size_t n = 0;
+
+        for (size_t i = 0; i < HAND_CHILDREN_MAX; i++)
+                n += hand->children[i].pid && hand->children[i].row == row;
+        return row == hand->spec->limited_row && n >= hand->spec->limited_max;
+}
+
 static int hand_fork(Hand *hand, HandRequest *request)
 {
         size_t i = 0;
 
+        if (hand_is_at_limit(hand, request->row)) {
+                int r = hand_fail(hand->edge_fd, request, GRPC_STATUS_RESOURCE_EXHAUSTED,
+                                  "%s: %u are under way, as many as %s lets run at once; try again when one has ended", request->row->name,
+                                  hand->spec->limited_max, hand_name(hand));
+                return r ? fold(r) : 0;
+        }
         while (i < HAND_CHILDREN_MAX && hand->children[i].pid)
                 i++;
         hand->answered[i] = 0;

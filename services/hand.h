@@ -21,6 +21,10 @@ typedef struct HandSpec {
         const HandHandler *handlers; /* one per row of the schema */
         size_t context_size;         /* first member is `Hand *hand` */
         bool fork_per_request;       /* each request in a child of its own, which answers and exits; siblings run beside it */
+        /* fork_per_request only, optional: of this row's requests so many children live at once, more are refused. For one that lives
+         * on after its answer, for as long as others like. */
+        const MessageRow *limited_row; /* NULL: none */
+        uint32_t limited_max;
         int (*acquire)(void *context);
         int (*ready)(void *context);
         /* fork_per_request only, optional: in the child before the handler; enters the policy of the child. */

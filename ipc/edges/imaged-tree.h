@@ -122,7 +122,8 @@ typedef struct TreeImport {
 } TreeImport;
 
 /* What is in writable/<container>/upper and what it hides of the layers, through the socket (ipc/tree-stream.h), from the moment that its
- * reader says so. Owners have owner_id taken off. */
+ * reader says so. Owners have owner_id taken off. It lives until the socket is closed:
+ * RESOURCE_EXHAUSTED beyond one of a container, or four of all. */
 typedef struct TreeExport {
         char container[ID_LENGTH + 1];
         char padding[3];

@@ -589,6 +589,45 @@ def measuring_is_like_du(hand):
     hand.settle()
 
 
+def exports_leave_room(hand):
+    """Who has their sockets need not read: they live on. Few at once, one of a container; everything else goes on."""
+    image = Layer(oci.tar(oci.file("etc/passwd", "me:x:7:8::/:/bin/sh\n")))
+    need(unpack(hand, image).code == OK, "unpacking")
+    containers = [name_of("exported %d" % i) for i in range(5)]
+    for container in containers:
+        need(hand.call("tree_writable", {"container": container, "owner_id": 0}).code == OK, "making it")
+        for i in range(3000):
+            with open("%s/upper/%0200d" % (path_of(hand, container, "writable"), i), "wb") as out:
+                out.write(b"x")
+
+    def export(container):
+        return hand.call("tree_export", {"container": container, "owner_id": 0, "n_layers": 1, "layers": [image.digest]})
+
+    held = [export(containers[0])]
+    need(held[0].code == OK and len(held[0].fds) == 1, held[0])
+    answer = export(containers[0])
+    need(answer.code == EXHAUSTED and "try again" in answer.text, "a second one of a container: %r" % answer)
+    held += [export(c) for c in containers[1:4]]
+    need([a.code for a in held] == [OK] * 4, held)
+    for _ in range(60):
+        answer = export(containers[4])
+        need(answer.code == EXHAUSTED and "try again when one has ended" in answer.text, "a fifth one: %r" % answer)
+    need(unpack(hand, Layer(oci.tar(oci.file("beside", "x")))).code == OK, "unpacking beside them")
+    need(user(hand, [image], user="me").body["uid_known"] == 1, "a user beside them")
+    need(len(hand.children()) >= 4, "the exports ended by themselves")
+    for answer in held:
+        os.close(answer.fds[0])
+    hand.settle()
+    for container in containers[1:]:
+        answer = export(container)
+        need(answer.code == OK, "after they ended: %r" % answer)
+        os.close(answer.fds[0])
+    hand.settle()
+    for container in containers:
+        need(hand.call("tree_remove", {"kind": WRITABLE, "name": container}).code == OK, "removing it")
+    hand.settle()
+
+
 def measuring_survives_changes(hand):
     container = name_of("changing")
     need(hand.call("tree_writable", {"container": container, "owner_id": 0}).code == OK, "making it")
@@ -914,6 +953,7 @@ def main():
         for test in (layers_are_as_they_should, directories_that_layers_leave_out, metadata_is_kept, whiteouts_are_overlays, compressions, hostile_layers_stay_in,
                      the_same_layers_escape_elsewhere, memory_stays_small, opaque_marks_are_linear, limits_hold,
                      jobs_are_confined, removal_is_instant_and_whole, measuring_is_like_du, measuring_survives_changes,
+                     exports_leave_room,
                      volumes_are_seeded, users_are_found, users_of_hostile_images, imports_are_read,
                      forged_requests_are_refused, one_layer_from_two_jobs, crashes_leave_nothing, full_disk_is_told):
             if len(sys.argv) < 3 or test.__name__ in sys.argv[2:]:

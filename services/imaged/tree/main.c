@@ -55,6 +55,8 @@ int main(int argc, char **argv)
                 .handlers = tree_handlers,
                 .context_size = sizeof(Tree),
                 .fork_per_request = true,
+                .limited_row = ROW_IMAGED_TREE_TREE_EXPORT,
+                .limited_max = TREE_EXPORTS_MAX,
                 .acquire = tree_acquire,
                 .ready = tree_ready,
                 .enter_child = tree_enter_child,

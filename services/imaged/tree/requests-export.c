@@ -8,10 +8,15 @@
 #include "services/imaged/tree/tree.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 
 #define REQUESTS_EXPORT_OPEN_TIMEOUT (60 * USEC_PER_SEC)
 #define REQUESTS_EXPORT_TIMEOUT (20 * 60 * USEC_PER_SEC) /* more than a checkpoint may take */
+
+/* The last one of a container ends a moment after its reader. */
+#define REQUESTS_EXPORT_TRIES 100
+#define REQUESTS_EXPORT_WAIT_USEC 50000
 
 typedef struct RequestsExport {
         uint32_t owner_id;
@@ -79,6 +84,20 @@ static int requests_export_stream(const Tree *tree, int upper_fd, int edge_fd, c
         return r ? fold(r) : 0;
 }
 
+/* One export of a container at a time: the lock of its directory goes with this process. 0 with *ret_locked, or -errno. */
+static int requests_export_lock(int fd, bool *ret_locked)
+{
+        for (unsigned i = 0; i < REQUESTS_EXPORT_TRIES; i++) {
+                *ret_locked = flock(fd, LOCK_EX | LOCK_NB) == 0;
+                if (*ret_locked)
+                        return 0;
+                if (errno != EWOULDBLOCK)
+                        return error_origin(negative_errno());
+                (void)usleep(REQUESTS_EXPORT_WAIT_USEC);
+        }
+        return 0;
+}
+
 /* Asked: a container's id, the layers it stands on. Rechecked: the id's grammar, and that the layers are here; both are only seen by a jail
  * that has no other tree. At worst: what a container wrote is told to whoever imaged gives the socket to. */
 int on_tree_export(void *context, int edge_fd, HandRequest *request)
@@ -87,7 +106,7 @@ int on_tree_export(void *context, int edge_fd, HandRequest *request)
         const TreeExport *asked = tree_body(request);
         _cleanup_(trees_done) Trees trees = TREES_NULL;
         _cleanup_fd_ int fd = -1, upper_fd = -1;
-        bool missing = true;
+        bool missing = true, is_locked = false;
         int r;
 
         if (!tree_text_is_valid(asked->container, sizeof(asked->container)) || !id_is_valid(asked->container) || asked->n_layers == 0)
@@ -101,6 +120,13 @@ int on_tree_export(void *context, int edge_fd, HandRequest *request)
         r = trees_find(&trees, TREE_KIND_WRITABLE, asked->container, &fd);
         if (r == TREES_E_NOT_FOUND) {
                 r = hand_fail(edge_fd, request, GRPC_STATUS_NOT_FOUND, "container %s has no writable layer", asked->container);
+                return r ? fold(r) : 0;
+        }
+        if (r == 0)
+                r = requests_export_lock(fd, &is_locked);
+        if (r == 0 && !is_locked) {
+                r = hand_fail(edge_fd, request, GRPC_STATUS_RESOURCE_EXHAUSTED,
+                              "container %s is being told to somebody already; try again when that checkpoint has ended", asked->container);
                 return r ? fold(r) : 0;
         }
         if (r == 0) {

@@ -8,6 +8,9 @@
 #include "services/imaged/tree/jail.h"
 #include "services/imaged/tree/trees.h"
 
+/* An export lives on until its reader ends it: so many at once leave the other jobs their places. */
+#define TREE_EXPORTS_MAX 4
+
 typedef struct Tree {
         Hand *hand;
         void *sha256; /* owned EVP_MD; fetched before confinement, because libcrypto reads its configuration for that */
