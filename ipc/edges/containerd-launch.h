@@ -92,7 +92,7 @@ typedef struct LaunchReconnected {
 
 typedef struct LaunchExit {
         uint32_t exists;
-        uint32_t padding;
+        uint32_t in_checkpoint; /* somebody who lives works on its checkpoint */
         ExitRecord record;
 } LaunchExit;
 

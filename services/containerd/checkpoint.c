@@ -13,6 +13,8 @@
 #define CHECKPOINT_DEFAULT_SEC 120
 #define CHECKPOINT_ANSWER_USEC (UINT64_C(5) * 1000000) /* for what the hand says of its own deadline */
 #define CHECKPOINT_LOST_MAX 3
+#define CHECKPOINT_SETTLE_USEC (UINT64_C(500) * 1000)
+#define CHECKPOINT_SETTLE_MAX 10
 
 struct Checkpoint {
         Operation operation;
@@ -22,7 +24,7 @@ struct Checkpoint {
         uint32_t owner_id;
         uint64_t deadline_usec; /* CLOCK_MONOTONIC */
         int stream_fd;          /* owned; what imaged tells */
-        unsigned n_lost;
+        unsigned n_lost, n_settled;
         Failure failure;
 };
 
@@ -136,6 +138,8 @@ static const Step *checkpoint_on_launch(Operation *operation, const Answer *answ
         if (answer->outcome == CHANNEL_E_LOST && checkpoint->n_lost++ < CHECKPOINT_LOST_MAX)
                 return &checkpoint_steps[CHECKPOINT_EXPORT];
         if (answer->outcome) {
+                if (answer->outcome == CHANNEL_E_TIMEOUT) /* it still works on it, and lets it run on at its end: the caller need not wait */
+                        checkpoint->n_settled = CHECKPOINT_SETTLE_MAX;
                 (void)checkpoint_fail(checkpoint, answer->code, answer->text);
                 return &checkpoint_steps[CHECKPOINT_SETTLE];
         }
@@ -156,8 +160,19 @@ static const Step *checkpoint_settle(Operation *operation)
 
 static const Step *checkpoint_on_settle(Operation *operation, const Answer *answer)
 {
-        if (answer->outcome)
+        Checkpoint *checkpoint = container_of(operation, Checkpoint, operation);
+
+        if (answer->outcome) {
                 log_warning("container %s: after a checkpoint that failed: %s", operation->id, answer->text);
+                return STEP_DONE;
+        }
+        const LaunchExit *exit = answer->frame->flat;
+        if (!exit->in_checkpoint)
+                return STEP_DONE;
+        if (checkpoint->n_settled++ < CHECKPOINT_SETTLE_MAX) /* whoever has it lets it run on; or is killed, and the next look does */
+                return operation_sleep(operation, CHECKPOINT_SETTLE_USEC, operation->step);
+        log_warning("container %s: after a checkpoint that failed: containerd-launch still works on it, and lets it run on at its end",
+                    operation->id);
         return STEP_DONE;
 }
 
@@ -210,6 +225,10 @@ static void checkpoint_check_container(const Container *container, Failure *fail
         if (container->checkpoint)
                 (void)failure_set(failure, GRPC_STATUS_ABORTED, "checkpoint container %s: another checkpoint of it is under way; wait for it",
                                   container->id);
+        else if (container->is_adopted)
+                (void)failure_set(failure, GRPC_STATUS_FAILED_PRECONDITION,
+                                  "checkpoint container %s: what is recorded of it is lost, so nobody knows what it is made of; stop and "
+                                  "remove it", container->id);
         else if (container->state != CONTAINER_STATE_RUNNING || container->exit_seen || container->remove || container->stop)
                 (void)failure_set(failure, GRPC_STATUS_FAILED_PRECONDITION,
                                   "checkpoint container %s (\"%.80s\"): it is %s%s; only one that runs has something to keep",

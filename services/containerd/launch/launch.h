@@ -42,6 +42,7 @@ typedef struct RenderJob {
         uint32_t flags; /* LAUNCH_FLAG_* */
         int spec_fd, request_fd, container_fd;
         int stream_fd, result_fd; /* of ARCHIVE: what the container changed; where it is written */
+        uint64_t deadline_usec; /* CLOCK_MONOTONIC; of ARCHIVE, where the container stands still for it; 0: none */
         char *ret_location;     /* borrowed, RENDER_PATH_MAX; of CHECKPOINT */
         uint32_t *ret_features; /* borrowed; of FEATURES */
 } RenderJob;

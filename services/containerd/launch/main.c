@@ -311,7 +311,7 @@ static int on_launch_checkpoint(void *context, int edge_fd, HandRequest *request
         if (r == 0 && spent == 0)
                 r = checkpoint_dump(&checkpoint, location, verb->flags & LAUNCH_FLAG_TTY);
         job = (RenderJob){.permit = job.permit, .kind = RENDER_KIND_ARCHIVE, .spec_fd = job.spec_fd, .request_fd = -1, .container_fd = -1,
-                          .stream_fd = job.stream_fd, .result_fd = checkpoint.archive_fd};
+                          .stream_fd = job.stream_fd, .result_fd = checkpoint.archive_fd, .deadline_usec = checkpoint.deadline_usec};
         if (r == 0 && spent == 0)
                 r = render_run(launch, &job, NULL, &verdict);
         if (r == 0 && spent == 0)
@@ -324,11 +324,11 @@ static int on_launch_checkpoint(void *context, int edge_fd, HandRequest *request
         return launch_answer(edge_fd, request, r, &verdict, NULL);
 }
 
-/* Whoever worked on its checkpoint may have been killed. */
-static void launch_settle(const Launch *launch, const LaunchContainer *verb)
+/* Whoever worked on its checkpoint may have been killed. true: somebody works on it. */
+static bool launch_settle(const Launch *launch, const LaunchContainer *verb)
 {
         const Runtime runtime = launch_runtime(launch, verb->runtime < launch->config->n_runtimes ? verb->runtime : 0);
-        checkpoint_undo(launch->common, &runtime, verb->id);
+        return checkpoint_undo(launch->common, &runtime, verb->id);
 }
 
 static int on_launch_reconnect(void *context, int edge_fd, HandRequest *request)
@@ -341,7 +341,7 @@ static int on_launch_reconnect(void *context, int edge_fd, HandRequest *request)
         if (r != 0)
                 return launch_answer(edge_fd, request, r, &verdict, NULL);
         place_wait_made(launch->common, launch->cgroup_fd, verb->id);
-        launch_settle(launch, verb);
+        (void)launch_settle(launch, verb);
         LaunchReconnected reconnected = {.alive = place_socket(launch->common, verb->id, false, &fd) == 0};
         return hand_reply(edge_fd, request, &reconnected, &fd, fd >= 0 ? 1 : 0);
 }
@@ -386,7 +386,7 @@ static int on_launch_exit_record(void *context, int edge_fd, HandRequest *reques
         LaunchExit result = {0};
         int r = launch_check(launch, verb->id, 0, &verdict);
         if (r == 0)
-                launch_settle(launch, verb);
+                result.in_checkpoint = launch_settle(launch, verb);
         _cleanup_fd_ int fd = r == 0 ? place_open_record(launch->common, verb->id, O_RDONLY) : -1;
         result.exists = fd >= 0 && pread(fd, &result.record, sizeof(result.record), 0) == (ssize_t)sizeof(result.record);
         return launch_answer(edge_fd, request, r, &verdict, &result);

@@ -2,6 +2,7 @@
 /* Runs only in the confined child. */
 #include "services/containerd/launch/render-archive.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -14,6 +15,7 @@
 #include "services/containerd/launch/path-clean.h"
 
 #define RENDER_ARCHIVE_PIECE 65536
+#define RENDER_ARCHIVE_WAIT_MSEC 60000 /* of one poll() */
 #define RENDER_ARCHIVE_DELETED_MAX (16 * 1024 * 1024)
 #define RENDER_ARCHIVE_STREAM_MAX (UINT64_C(1) << 40)
 
@@ -76,13 +78,33 @@ static uint64_t render_archive_open(RenderArchive *archive)
         return archive->offset += TAR_HEADER_BYTES;
 }
 
+/* Until the stream says something; fd -1: a look only. A container may stand still all the while. */
+static int render_archive_wait(const RenderArchive *archive, int stream_fd)
+{
+        for (;;) {
+                struct pollfd waited[] = {{.fd = archive->parent_fd}, {.fd = stream_fd, .events = POLLIN}};
+                uint64_t now = clock_monotonic_usec();
+
+                if (now >= archive->deadline_usec)
+                        return RENDER_E_LATE;
+                int msec = (int)MIN2((archive->deadline_usec - now) / 1000 + 1, (uint64_t)RENDER_ARCHIVE_WAIT_MSEC);
+                int n = poll(waited, ARRAY_SIZE(waited), stream_fd >= 0 ? msec : 0);
+                if (n < 0 && errno != EINTR)
+                        return -EIO;
+                if (n > 0 && waited[0].revents)
+                        return -EPIPE;
+                if (n >= 0 && (stream_fd < 0 || waited[1].revents))
+                        return 0;
+        }
+}
+
 int render_archive_file(RenderArchive *archive, const char *name, int fd)
 {
         uint64_t begin = render_archive_open(archive);
         _cleanup_free_ uint8_t *piece = malloc(RENDER_ARCHIVE_PIECE);
         int r = piece ? 0 : -ENOMEM;
 
-        while (r == 0) {
+        while (r == 0 && (r = render_archive_wait(archive, -1)) == 0) {
                 ssize_t n = read(fd, piece, RENDER_ARCHIVE_PIECE);
 
                 if (n < 0 && errno == EINTR)
@@ -172,7 +194,7 @@ int render_archive_stream(RenderArchive *archive, Render *render, int stream_fd)
 
         if (r == 0 && send(stream_fd, "g", 1, MSG_NOSIGNAL) != 1)
                 r = render_refuse(render, "nobody tells what the container changed; try again");
-        while (r == 0 && !ended) {
+        while (r == 0 && !ended && (r = render_archive_wait(archive, stream_fd)) == 0) {
                 ssize_t n = recv(stream_fd, packet, sizeof(TreeStreamHeader) + TREE_STREAM_MAX, 0);
 
                 if (n < 0 && errno == EINTR)

@@ -11,9 +11,11 @@ typedef struct RenderArchive {
         int fd;          /* borrowed; a new regular file */
         uint64_t offset; /* where the next entry begins */
         int64_t now_nsec; /* CLOCK_REALTIME: of entries that are made here */
+        uint64_t deadline_usec; /* CLOCK_MONOTONIC: nothing is read later; USEC_INFINITY: none */
+        int parent_fd;          /* borrowed; when its other end is closed, nobody wants the archive; -1: nobody to look at */
 } RenderArchive;
 
-/* Each appends one entry. 0, RENDER_E_FULL or -errno. */
+/* Each appends one entry. 0, RENDER_E_FULL, RENDER_E_LATE or -errno: -EPIPE, nobody wants it. */
 int render_archive_directory(RenderArchive *archive, const char *name);
 int render_archive_file(RenderArchive *archive, const char *name, int fd);
 int render_archive_json(RenderArchive *archive, const char *name, const json_t *json);

@@ -26,6 +26,7 @@ enum {
         RENDER_E_REFUSED = 1, /* it cannot be done: the text says what to change */
         RENDER_E_FORBIDDEN,   /* it is more than the permit, or an exec's container, has */
         RENDER_E_FULL,        /* there is no room for it */
+        RENDER_E_LATE,        /* its time was over before it was done */
 };
 
 typedef struct RenderAsk {

@@ -4,6 +4,7 @@
  * capability, only the memory files it was given, a memory file to write to, and a parent to ask. */
 
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/capability.h>
 #include <linux/magic.h>
 #include <stdio.h>
@@ -366,7 +367,7 @@ static int render_child_checkpoint(const RenderChild *child, Render *render, jso
         return r;
 }
 
-static int render_child_files(const RenderChild *child, RenderArchive *archive)
+static int render_child_files(const RenderChild *child, Render *render, RenderArchive *archive)
 {
         RenderAnswer answer;
         int failed = 0;
@@ -379,6 +380,8 @@ static int render_child_files(const RenderChild *child, RenderArchive *archive)
                 if (failed == 0)
                         failed = render_archive_file(archive, answer.path, fd);
         }
+        if (r == -ENOENT && failed == 0)
+                return render_refuse(render, "its files are gone: it was removed meanwhile; nothing was kept");
         return r < 0 ? r : failed;
 }
 
@@ -386,7 +389,8 @@ static int render_child_files(const RenderChild *child, RenderArchive *archive)
 static int render_child_archive(const RenderChild *child, Render *render, json_t **ret)
 {
         const RenderJob *job = child->job;
-        RenderArchive archive = {.fd = child->result_fd, .now_nsec = clock_realtime_nsec()};
+        RenderArchive archive = {.fd = child->result_fd, .now_nsec = clock_realtime_nsec(), .parent_fd = child->ask_fd,
+                                 .deadline_usec = job->deadline_usec > 0 ? job->deadline_usec : USEC_INFINITY};
         DecodeArena arena = {0};
         ProtobufCMessage *message = NULL;
         int r = render_child_decode(child, &arena, job->spec_fd, "spec", &bulkhead__runtime_spec__checkpoint_spec__descriptor, &message);
@@ -402,7 +406,7 @@ static int render_child_archive(const RenderChild *child, Render *render, json_t
         if (r == 0)
                 r = render_archive_directory(&archive, "checkpoint/");
         if (r == 0)
-                r = render_child_files(child, &archive);
+                r = render_child_files(child, render, &archive);
         if (r == 0)
                 r = render_archive_stream(&archive, render, job->stream_fd);
         if (r == 0)
@@ -521,6 +525,24 @@ static uint32_t render_child_kernel_version(void)
         return (uint32_t)(major << 16 | (minor & 0xffff));
 }
 
+/* All other fds of the parent: what holds a lock or an edge open must end with the parent alone. */
+static int render_child_close(const RenderJob *job, int ask_fd, int result_fd)
+{
+        const int kept[] = {ask_fd, result_fd, job->spec_fd, job->request_fd, job->container_fd,
+                            job->kind == RENDER_KIND_ARCHIVE ? job->stream_fd : -1};
+        for (unsigned low = STDERR_FILENO + 1;;) {
+                unsigned next = UINT_MAX;
+                for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
+                        if (kept[i] >= 0 && (unsigned)kept[i] >= low)
+                                next = MIN2(next, (unsigned)kept[i]);
+                if (next > low && syscall(SYS_close_range, low, next == UINT_MAX ? next : next - 1, 0) < 0)
+                        return error_origin(negative_errno());
+                if (next == UINT_MAX)
+                        return 0;
+                low = next + 1;
+        }
+}
+
 void render_child(const Launch *launch, const RenderJob *job, int ask_fd, int result_fd)
 {
         RenderAsk done = {0};
@@ -535,8 +557,10 @@ void render_child(const Launch *launch, const RenderJob *job, int ask_fd, int re
                 .text = done.text,
                 .text_size = sizeof(done.text),
         };
+        int r = render_child_close(job, ask_fd, result_fd);
         render_child_measure(launch, job, &facts);
-        int r = policy_enter(job->kind == RENDER_KIND_ARCHIVE ? POLICY_ARCHIVE_CHILD : POLICY_RENDER_CHILD, launch->common);
+        if (r == 0)
+                r = policy_enter(job->kind == RENDER_KIND_ARCHIVE ? POLICY_ARCHIVE_CHILD : POLICY_RENDER_CHILD, launch->common);
         if (r == 0)
                 r = render_child_run(&child);
         if (r < 0)

@@ -3,24 +3,48 @@
 /* The unconfined side of rendering: starts the child and answers its questions with files and numbers of the host. */
 
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include "lib/clock.h"
 #include "lib/error.h"
 #include "lib/grpc-status.h"
 #include "lib/log.h"
 #include "services/containerd/launch/launch.h"
 #include "services/containerd/runtime/question.h"
 
-/* The child has a limit of processor time: it asks, or ends. */
+#define RENDER_LATE_MSEC 2000 /* for a child that says itself that it is late */
+
+/* What a child of this kind has to ask. */
+static uint32_t render_questions(RenderKind kind)
+{
+        return kind == RENDER_KIND_CREATE ? ~QUESTION(RENDER_ASK_FILES)
+               : QUESTION(RENDER_ASK_DONE) | (kind == RENDER_KIND_ARCHIVE ? QUESTION(RENDER_ASK_FILES) : 0);
+}
+
+static int render_left_msec(const RenderJob *job)
+{
+        uint64_t now = clock_monotonic_usec(), left = job->deadline_usec > now ? job->deadline_usec - now : 0;
+        return job->deadline_usec == 0 ? -1 : (int)(left / 1000) + RENDER_LATE_MSEC;
+}
+
+/* The child has a limit of processor time: it asks, or ends. Where a container stands still for it, one that was taken over may neither say
+ * nor hear anything: it has a limit of time, too. */
 static int render_talk(const Launch *launch, const RenderJob *job, int ask_fd, RenderAsk *ret_done)
 {
-        int r = 0;
+        const struct timeval left = {.tv_sec = render_left_msec(job) / 1000}; /* 0: for ever */
+        struct pollfd waited = {.fd = ask_fd, .events = POLLIN};
+        int r = setsockopt(ask_fd, SOL_SOCKET, SO_SNDTIMEO, &left, sizeof(left)) < 0 ? error_origin(negative_errno()) : 0;
         while (r == 0) {
                 _cleanup_(wire_frame_done) WireFrame frame = WIRE_FRAME_NULL;
-                r = wire_receive(ask_fd, false, &frame);
-                r = r == 0 ? question_answer(launch->common, launch->config, job->permit, ask_fd, &frame, ret_done) : error_origin(-EPIPE);
+                if (poll(&waited, 1, render_left_msec(job)) == 0)
+                        return error_origin(-ETIMEDOUT);
+                r = wire_receive(ask_fd, false, &frame) == 0 ? question_answer(launch->common, launch->config, job->permit,
+                                                                              render_questions(job->kind), ask_fd, &frame, ret_done)
+                                                             : error_origin(-EPIPE);
         }
         return r < 0 ? fold(r) : 0;
 }
@@ -45,7 +69,11 @@ int render_run(const Launch *launch, const RenderJob *job, const char *path, Ver
         (void)close(pair[1]);
         int r = pid < 0 ? error_origin(-EAGAIN) : render_talk(launch, job, pair[0], &done);
         (void)close(pair[0]);
+        if (r < 0 && pid > 0)
+                (void)kill(pid, SIGKILL); /* what it would still do is for nobody */
         (void)waitpid(pid, &status, 0);
+        if (r == -ETIMEDOUT || (r >= 0 && status == 0 && done.outcome == RENDER_E_LATE))
+                return verdict_set(verdict, GRPC_STATUS_DEADLINE_EXCEEDED, "%s: it took longer than its timeout; nothing was kept", id);
         if (r < 0 || status != 0 || done.outcome < 0)
                 return verdict_set(verdict, GRPC_STATUS_INTERNAL, "%s: its configuration cannot be rendered: status %d, %.900s", id,
                                    status, done.text[0] ? done.text : error_trace());

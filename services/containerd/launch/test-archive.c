@@ -4,6 +4,7 @@
 
 #include "services/containerd/launch/render-archive.h"
 #include "ipc/tree-stream.h"
+#include "lib/clock.h"
 #include "lib/fd.h"
 #include "lib/tar-header.h"
 #include "lib/test.h"
@@ -19,7 +20,7 @@ static size_t n_bytes;
 
 static RenderArchive archive_begin(void)
 {
-        return (RenderArchive){.fd = memfd_create("archive", MFD_CLOEXEC), .now_nsec = 1000000000};
+        return (RenderArchive){.fd = memfd_create("archive", MFD_CLOEXEC), .now_nsec = 1000000000, .deadline_usec = USEC_INFINITY, .parent_fd = -1};
 }
 
 static void archive_finish(RenderArchive *archive)
@@ -157,6 +158,39 @@ static void archive_is_not_made_of_half_a_story(void)
         }
 }
 
+/* Its teller says nothing any more. */
+static void archive_ends_with_its_time_and_its_parent(void)
+{
+        for (int i = 0; i < 4; i++) {
+                RenderArchive archive = archive_begin();
+                Render render = {0};
+                int pair[2], parent[2], fd = memfd_create("file", MFD_CLOEXEC);
+
+                assert_ok(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair));
+                assert_ok(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, parent));
+                assert_eq_int(send(parent[1], "x", 1, 0), 1); /* what the parent says is no end of it */
+                archive.parent_fd = parent[0];
+                if (i < 2)
+                        archive.deadline_usec = clock_monotonic_usec() + 50000;
+                else
+                        (void)close(parent[1]);
+                stream_send(pair[1], TREE_STREAM_FILES, "x", 1);
+                if (i == 1)
+                        archive.deadline_usec = clock_monotonic_usec();
+                int r = i % 2 == 0 ? render_archive_stream(&archive, &render, pair[0]) : render_archive_file(&archive, "file", fd);
+                assert_eq_int(r, i < 2 ? RENDER_E_LATE : -EPIPE);
+                if (i < 2)
+                        assert_true(clock_monotonic_usec() >= archive.deadline_usec);
+                if (i < 2)
+                        (void)close(parent[1]);
+                (void)close(parent[0]);
+                (void)close(pair[0]);
+                (void)close(pair[1]);
+                (void)close(fd);
+                (void)close(archive.fd);
+        }
+}
+
 static void archive_documents(void)
 {
         Bulkhead__RuntimeSpec__CheckpointSpec spec = BULKHEAD__RUNTIME_SPEC__CHECKPOINT_SPEC__INIT;
@@ -245,6 +279,7 @@ int main(void)
         TEST_RUN(archive_holds_files);
         TEST_RUN(archive_holds_what_is_told);
         TEST_RUN(archive_is_not_made_of_half_a_story);
+        TEST_RUN(archive_ends_with_its_time_and_its_parent);
         TEST_RUN(archive_documents);
         TEST_RUN(checkpoint_location);
         TEST_RUN(checkpoint_says_why);

@@ -131,7 +131,10 @@ static int checkpoint_open_location(Checkpoint *checkpoint, const char *location
                                       location);
         (void)snprintf(checkpoint->staged, sizeof(checkpoint->staged), ".%s.checkpoint", checkpoint->id);
         (void)unlinkat(checkpoint->to_fd, checkpoint->staged, 0);
-        checkpoint->archive_fd = openat(checkpoint->to_fd, checkpoint->staged, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+        checkpoint->archive_fd = openat(checkpoint->to_fd, ".", O_WRONLY | O_TMPFILE | O_CLOEXEC, 0600);
+        checkpoint->is_unnamed = checkpoint->archive_fd >= 0;
+        if (!checkpoint->is_unnamed) /* not every file system has files without a name */
+                checkpoint->archive_fd = openat(checkpoint->to_fd, checkpoint->staged, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
         return checkpoint->archive_fd < 0 ? checkpoint_say_errno(checkpoint, "making the archive in the directory of", location) : 0;
 }
 
@@ -174,13 +177,32 @@ int checkpoint_dump(Checkpoint *checkpoint, const char *location, bool has_termi
         return r < 0 ? fold(r) : r;
 }
 
+/* Its name as a whole is one rename away then. */
+static int checkpoint_stage(Checkpoint *checkpoint)
+{
+        char path[64];
+        if (!checkpoint->is_unnamed)
+                return 0;
+        (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", checkpoint->archive_fd);
+        if (linkat(AT_FDCWD, path, checkpoint->to_fd, checkpoint->staged, AT_SYMLINK_FOLLOW) < 0)
+                return checkpoint_say_errno(checkpoint, "naming the archive", checkpoint->name);
+        return 0;
+}
+
 int checkpoint_commit(Checkpoint *checkpoint)
 {
+        char path[PLACE_PATH_MAX];
+        struct stat st;
+        place_path(path, checkpoint->common, PLACE_CONTAINER, checkpoint->id, "/config.json");
+        if (lstat(path, &st) < 0) /* while it is there and stands still, nothing of what was read was taken away */
+                return checkpoint_say(checkpoint, GRPC_STATUS_FAILED_PRECONDITION, "it was removed meanwhile; nothing was kept");
         checkpoint_resume(checkpoint->runtime, checkpoint->id);
         checkpoint->is_paused = false;
         if (fsync(checkpoint->archive_fd) < 0)
                 return checkpoint_say_errno(checkpoint, "writing the archive", checkpoint->name);
         int r = checkpoint_is_late(checkpoint);
+        if (r == 0)
+                r = checkpoint_stage(checkpoint);
         if (r == 0 && renameat(checkpoint->to_fd, checkpoint->staged, checkpoint->to_fd, checkpoint->name) < 0)
                 return checkpoint_say_errno(checkpoint, "naming the archive", checkpoint->name);
         if (r == 0)
@@ -201,21 +223,23 @@ void checkpoint_done(Checkpoint *checkpoint)
         checkpoint->lock_fd = fd_close(checkpoint->lock_fd);
 }
 
-void checkpoint_undo(const ConfigCommon *common, const Runtime *runtime, const char *id)
+bool checkpoint_undo(const ConfigCommon *common, const Runtime *runtime, const char *id)
 {
         char path[PLACE_PATH_MAX];
         _cleanup_fd_ int fd = -1;
         checkpoint_path(path, common, id, "");
-        if (place_lock_path(path, LOCK_EX | LOCK_NB, &fd) < 0)
-                return;
+        int r = place_lock_path(path, LOCK_EX | LOCK_NB, &fd);
+        if (r < 0)
+                return r == -EWOULDBLOCK;
         checkpoint_resume(runtime, id);
         checkpoint_remove(common, id);
+        return false;
 }
 
-static int checkpoint_walk_file(const char *path, const char *name, CheckpointFileCallback callback, void *userdata)
+static int checkpoint_walk_file(const char *path, const char *name, bool is_optional, CheckpointFileCallback callback, void *userdata)
 {
         _cleanup_fd_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-        return fd < 0 ? errno == ENOENT ? 0 : error_origin(negative_errno()) : callback(userdata, name, fd);
+        return fd < 0 ? errno == ENOENT && is_optional ? 0 : error_origin(negative_errno()) : callback(userdata, name, fd);
 }
 
 int checkpoint_walk(const ConfigCommon *common, const char *id, CheckpointFileCallback callback, void *userdata)
@@ -223,11 +247,11 @@ int checkpoint_walk(const ConfigCommon *common, const char *id, CheckpointFileCa
         static const char *const logs[] = {"dump.log", "stats-dump"};
         char path[PLACE_PATH_MAX], file[PLACE_PATH_MAX + 256], name[300];
         place_path(path, common, PLACE_CONTAINER, id, "/config.json");
-        int r = checkpoint_walk_file(path, "spec.dump", callback, userdata);
+        int r = checkpoint_walk_file(path, "spec.dump", false, callback, userdata);
         for (size_t i = 0; i < ARRAY_SIZE(logs) && r == 0; i++) {
                 (void)snprintf(name, sizeof(name), "/work/%s", logs[i]);
                 checkpoint_path(path, common, id, name);
-                r = checkpoint_walk_file(path, logs[i], callback, userdata);
+                r = checkpoint_walk_file(path, logs[i], true, callback, userdata);
         }
         checkpoint_path(path, common, id, "/checkpoint");
         DIR *dir = r == 0 ? opendir(path) : NULL;
@@ -239,7 +263,7 @@ int checkpoint_walk(const ConfigCommon *common, const char *id, CheckpointFileCa
                         continue;
                 (void)snprintf(file, sizeof(file), "%s/%s", path, entry->d_name);
                 (void)snprintf(name, sizeof(name), "checkpoint/%s", entry->d_name);
-                r = checkpoint_walk_file(file, name, callback, userdata);
+                r = checkpoint_walk_file(file, name, false, callback, userdata);
         }
         if (dir)
                 (void)closedir(dir);

@@ -19,6 +19,7 @@ typedef struct Checkpoint {
         int lock_fd;                /* all owned; -1 */
         int to_fd;                  /* the directory of the location */
         int archive_fd;             /* for writing; nothing is in it yet */
+        bool is_unnamed;            /* it has no name yet, so it goes with whoever holds it */
         char name[256], staged[256]; /* in to_fd */
         uint64_t deadline_usec;     /* CLOCK_MONOTONIC; nothing gets its name later */
         uint32_t code;              /* gRPC status and text of CHECKPOINT_E_SET */
@@ -38,8 +39,8 @@ int checkpoint_commit(Checkpoint *checkpoint);
 /* What is left is undone: the container runs on, nothing stays. */
 void checkpoint_done(Checkpoint *checkpoint);
 
-/* After somebody was killed: a container that stands still runs on. Nothing, where there is nothing, or somebody lives. */
-void checkpoint_undo(const ConfigCommon *common, const Runtime *runtime, const char *id);
+/* After somebody was killed: a container that stands still runs on. Nothing, where there is nothing, or somebody lives: then true. */
+bool checkpoint_undo(const ConfigCommon *common, const Runtime *runtime, const char *id);
 
 /* For the archive: calls back with each file and the name it has there; the fd is ours. Stops at the first negative return. 0 or -errno. */
 typedef int (*CheckpointFileCallback)(void *userdata, const char *name, int fd);

@@ -6,6 +6,7 @@
 #include <sys/sysmacros.h>
 
 #include "lib/error.h"
+#include "lib/log.h"
 #include "services/containerd/runtime/checkpoint.h"
 #include "services/containerd/runtime/host.h"
 #include "services/containerd/runtime/place.h"
@@ -39,12 +40,17 @@ static int question_reply_member(void *userdata, const char *name, int fd)
  * it writes could have the runtime do as well: it sees device numbers, a profile of the operator's, names of loaded ones, the exit
  * record of a container; it has a directory made, or a copy of a host path put where the runtime can mount it from, with the owners of this
  * pod's user namespace. */
-int question_answer(const ConfigCommon *common, const ConfigContainerd *config, const Permit *permit, int ask_fd, WireFrame *frame,
-                    RenderAsk *ret_done)
+int question_answer(const ConfigCommon *common, const ConfigContainerd *config, const Permit *permit, uint32_t allowed, int ask_fd,
+                    WireFrame *frame, RenderAsk *ret_done)
 {
         RenderAsk *ask = (void *)frame->payload;
         RenderAnswer answer = {0};
         _cleanup_fd_ int fd = -1;
+        if (frame->header.id > RENDER_ASK_DONE || !(allowed & QUESTION(frame->header.id))) {
+                log_warning("refused: the renderer for %.64s asks question %u, which is none of its own", permit ? permit->id : "an OCI runtime",
+                            frame->header.id);
+                return error_origin(-EPROTO);
+        }
         if (frame->header.length != sizeof(*ask) || ask->text[sizeof(ask->text) - 1] != '\0' ||
             ask->within[sizeof(ask->within) - 1] != '\0')
                 return error_origin(-EPROTO);
