@@ -364,7 +364,7 @@ def main():
     parser.add_argument("-n", type=int, default=30, help="rounds (default 30)")
     parser.add_argument("--n-logs", type=int, default=30, help="rounds of log floods (default 30)")
     parser.add_argument("--n-counts", type=int, default=6, help="pods under strace (default 6)")
-    parser.add_argument("--log-mib", type=int, default=64, help="MiB of each log flood (default 64)")
+    parser.add_argument("--log-mib", type=int, default=32, help="MiB of each log flood (default 32)")
     parser.add_argument("--pods", type=int, default=50, help="pods of the workload many (default 50)")
     parser.add_argument("--idle", type=int, default=20, help="seconds at rest with them (default 20)")
     parser.add_argument("--only", action="append", choices=WORKLOADS, help="just these workloads")

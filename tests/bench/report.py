@@ -67,7 +67,7 @@ def table(results):
             quotient = ratio(row, label, base)
             cells += [number(row[3][label]), "–" if quotient is None else "**%s×**" % number(quotient)]
         lines.append("| " + " | ".join(cells) + " |")
-    notes = ["", "Medians of %d interleaved rounds (log floods and counts: fewer) in one run; ratios are ratios of "
+    notes = ["", "Medians of %d interleaved rounds (counts: fewer) in one run; ratios are ratios of "
              "medians." % results["n"]]
     notes += ["%s is %s." % (r["label"], r["version"]) for r in results["runtimes"] if r["version"]]
     return "\n".join(lines + notes) + "\n"
