@@ -5,33 +5,23 @@
 
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/stat.h>
 
 #include "lib/error.h"
 #include "lib/grpc-status.h"
 #include "services/containerd/setup/setup.h"
+#include "services/kept-request.h"
 
 #define KEPT_REQUEST_MAX (8 * 1024 * 1024) /* what a CreateContainer may have on its edge */
 
 int kept_save(int dir_fd, const Permit *permit, int request_fd, Refusal *refusal)
 {
-        struct stat st;
-        if (fstat(request_fd, &st) < 0)
-                return error_origin(negative_errno());
-        if (st.st_size > KEPT_REQUEST_MAX)
+        int r = kept_request_save(dir_fd, permit, request_fd, KEPT_REQUEST_MAX);
+        if (r == KEPT_REQUEST_E_LARGE)
                 return refusal_set(refusal, GRPC_STATUS_INVALID_ARGUMENT, "container %s: its request has more than %d bytes", permit->id,
                                    KEPT_REQUEST_MAX);
-        size_t n = (size_t)st.st_size;
-        _cleanup_free_ uint8_t *request = malloc(MAX2(n, (size_t)1));
-        if (!request)
-                return error_origin(-ENOMEM);
-        int r = fd_pread_full(request_fd, request, n, 0);
-        if (r < 0)
-                return fold(r);
-        if (permit_check_request(permit, request, n) != 0)
+        if (r == KEPT_REQUEST_E_OTHER)
                 return refusal_set(refusal, GRPC_STATUS_PERMISSION_DENIED, "container %s: the request is not the one that its permit seals",
                                    permit->id);
-        r = fd_write_file(dir_fd, "request", request, n, 0600);
         return r < 0 ? fold(r) : 0;
 }
 

@@ -7,10 +7,10 @@
 #include "ipc/cgroup-path.h"
 #include "lib/error.h"
 #include "lib/fd.h"
+#include "services/kept-request.h"
 #include "services/sandboxd/setup/setup.h"
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/stat.h>
 
 #define KEPT_REQUEST_MAX (4 * 1024 * 1024) /* what a RunPodSandbox may have on its edge */
 
@@ -26,27 +26,17 @@ static int kept_open_dir(const Setup *setup, const char *pod_id, int *ret_fd)
 
 int kept_save(const Setup *setup, const Permit *permit, int request_fd, Refusal *refusal)
 {
-        struct stat st;
         _cleanup_fd_ int dir_fd = -1;
         int r = kept_open_dir(setup, permit->id, &dir_fd);
         if (r < 0)
                 return error_origin(r);
-        if (fstat(request_fd, &st) < 0)
-                return error_origin(negative_errno());
-        if (st.st_size > KEPT_REQUEST_MAX)
+        r = kept_request_save(dir_fd, permit, request_fd, KEPT_REQUEST_MAX);
+        if (r == KEPT_REQUEST_E_LARGE)
                 return refusal_set(refusal, GRPC_STATUS_INVALID_ARGUMENT, "pod %s: its request has more than %d bytes", permit->id,
                                    KEPT_REQUEST_MAX);
-        size_t n = (size_t)st.st_size;
-        _cleanup_free_ uint8_t *request = malloc(MAX2(n, (size_t)1));
-        if (!request)
-                return error_origin(-ENOMEM);
-        r = fd_pread_full(request_fd, request, n, 0);
-        if (r < 0)
-                return fold(r);
-        if (permit_check_request(permit, request, n) != 0)
+        if (r == KEPT_REQUEST_E_OTHER)
                 return refusal_set(refusal, GRPC_STATUS_PERMISSION_DENIED, "pod %s: the request is not the one that its permit seals",
                                    permit->id);
-        r = fd_write_file(dir_fd, "request", request, n, 0600);
         if (r == 0)
                 r = fd_write_file(dir_fd, "permit", permit, sizeof(*permit), 0600);
         return r < 0 ? fold(r) : 0;
